@@ -1,0 +1,10 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/// CRC-32C (Castagnoli, RFC 3720 appendix B.4) of `count` bytes, continuing from `crc` (0 to start).
+/// Uses the processor's instruction where there is one and a table elsewhere; both give the same value.
+uint32_t suanpan_crc32c(uint32_t crc, const void *bytes, size_t count);
+
+/// The table implementation alone, so that a test can compare the two.
+uint32_t suanpan_crc32c_portable(uint32_t crc, const void *bytes, size_t count);
