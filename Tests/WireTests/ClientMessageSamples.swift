@@ -10,7 +10,7 @@ enum Samples {
     }
     static let topology = ClusterTopology(
         cluster: ClusterID(high: 0x0123_4567_89AB_CDEF, low: 0xFEDC_BA98_7654_3210), nodes: nodes,
-        placements: try! Placement.spread(shardCount: 4, replicas: 3, nodes: nodes),
+        placements: (0...4).map { Placement(shard: ShardID(UInt16($0)), nodes: nodes.map(\.id)) },
         slots: SlotMap(shardCount: 4, largest: [(ParticipantID(1), 0.26), (ParticipantID(2), 0.08)]),
         calendar: ClearingCalendar(zoneOffsetMinutes: -60, nextDayOpens: 1_300, previousDayCloses: 90))
     static let bank = Participant(
