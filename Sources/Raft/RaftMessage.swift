@@ -1,0 +1,115 @@
+import ClearingModel
+import Wire
+
+/// A message between two replicas of a group. Built, held back and released by `RaftReplica`; the carrier may lose,
+/// repeat, delay and reorder messages.
+public struct RaftMessage: Hashable, Sendable {
+    public var group: ShardID
+    public var from: ReplicaID
+    public var to: ReplicaID
+    /// The sender's term; for a pre-vote and its granted reply, the term that the candidate would campaign in.
+    public var term: Term
+    public var body: Body
+
+    public init(group: ShardID, from: ReplicaID, to: ReplicaID, term: Term, body: Body) {
+        self.group = group
+        self.from = from
+        self.to = to
+        self.term = term
+        self.body = body
+    }
+
+    public enum Body: Hashable, Sendable {
+        /// Asks whether an election could be won, changing nothing (Raft thesis §9.6).
+        case preVote(Candidacy)
+        case preVoteReply(granted: Bool)
+        case vote(Candidacy)
+        /// A grant leaves only when the vote is durable.
+        case voteReply(granted: Bool)
+        case append(Append)
+        /// Everything up to `match` is durable at the sender and equals the leader's log.
+        case appendReply(match: LogIndex, Followed)
+        /// The entry before `rejected.next` was missing or of another term.
+        case appendReject(AppendReject, Followed)
+        case heartbeat(Heartbeat)
+        /// `match` as in `appendReply` (zero while nothing may be acknowledged), with the sender's wall clock.
+        case heartbeatReply(match: LogIndex, wall: WallTime, Followed)
+        /// The receiver shall campaign at once: leadership is handed to it (Raft thesis §3.10).
+        case timeoutNow
+    }
+
+    /// What a candidate shows of its log.
+    public struct Candidacy: Hashable, Sendable {
+        public var lastIndex: LogIndex
+        public var lastTerm: Term
+        /// Set on behalf of a leader that hands over: a live leader is then no reason to refuse.
+        public var transfer: Bool
+
+        public init(lastIndex: LogIndex, lastTerm: Term, transfer: Bool) {
+            self.lastIndex = lastIndex
+            self.lastTerm = lastTerm
+            self.transfer = transfer
+        }
+    }
+
+    public struct Append: Hashable, Sendable {
+        /// Counts the leader's messages in its term; replies name the highest that was received.
+        public var sequence: UInt64
+        public var previousIndex: LogIndex
+        public var previousTerm: Term
+        public var commit: LogIndex
+        /// Consecutive, from `previousIndex + 1`.
+        public var entries: [RaftEntry]
+
+        public init(
+            sequence: UInt64, previousIndex: LogIndex, previousTerm: Term, commit: LogIndex, entries: [RaftEntry]
+        ) {
+            self.sequence = sequence
+            self.previousIndex = previousIndex
+            self.previousTerm = previousTerm
+            self.commit = commit
+            self.entries = entries
+        }
+    }
+
+    public struct AppendReject: Hashable, Sendable {
+        /// `previousIndex` of the rejected message.
+        public var previousIndex: LogIndex
+        /// The highest index at which the logs may agree, and its term at the sender.
+        public var hintIndex: LogIndex
+        public var hintTerm: Term
+
+        public init(previousIndex: LogIndex, hintIndex: LogIndex, hintTerm: Term) {
+            self.previousIndex = previousIndex
+            self.hintIndex = hintIndex
+            self.hintTerm = hintTerm
+        }
+    }
+
+    public struct Heartbeat: Hashable, Sendable {
+        public var sequence: UInt64
+        /// Never above what the receiver has acknowledged.
+        public var commit: LogIndex
+        /// The leader found the receiver's log shorter than what it had acknowledged.
+        public var quarantined: Bool
+
+        public init(sequence: UInt64, commit: LogIndex, quarantined: Bool) {
+            self.sequence = sequence
+            self.commit = commit
+            self.quarantined = quarantined
+        }
+    }
+
+    /// What every reply to a leader says about its sender.
+    public struct Followed: Hashable, Sendable {
+        /// The leader's highest sequence received: the reply was made after that message.
+        public var sequence: UInt64
+        /// The end of the sender's log, durable or not.
+        public var lastIndex: LogIndex
+
+        public init(sequence: UInt64, lastIndex: LogIndex) {
+            self.sequence = sequence
+            self.lastIndex = lastIndex
+        }
+    }
+}
