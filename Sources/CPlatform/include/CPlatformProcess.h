@@ -1,0 +1,13 @@
+#ifndef SUANPAN_CPLATFORM_PROCESS_H
+#define SUANPAN_CPLATFORM_PROCESS_H
+
+#include <sys/types.h>
+
+/// Starts `path` in a session of its own: standard input from /dev/null, output and errors appended to `log`, no other
+/// descriptor, no blocked signal, every signal at its default. Returns 0 or an errno.
+int suanpan_spawn(const char *path, char *const argv[], const char *log, pid_t *pid);
+
+/// Has the kernel kill this process (SIGKILL) when the thread that started it ends. Returns 0 where `parent` is already gone.
+int suanpan_die_with_parent(pid_t parent);
+
+#endif
