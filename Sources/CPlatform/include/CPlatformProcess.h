@@ -1,5 +1,4 @@
-#ifndef SUANPAN_CPLATFORM_PROCESS_H
-#define SUANPAN_CPLATFORM_PROCESS_H
+#pragma once
 
 #include <sys/types.h>
 
@@ -9,5 +8,3 @@ int suanpan_spawn(const char *path, char *const argv[], const char *log, pid_t *
 
 /// Has the kernel kill this process (SIGKILL) when the thread that started it ends. Returns 0 where `parent` is already gone.
 int suanpan_die_with_parent(pid_t parent);
-
-#endif

@@ -1,0 +1,47 @@
+import ClearingModel
+import Foundation
+
+/// What a node says of itself under `/status` on its admin port.
+public struct NodeStatus: Codable, Hashable, Sendable {
+    public struct Shard: Codable, Hashable, Sendable {
+        /// 0 is the directory.
+        public var id: UInt16
+        /// `leader`, `follower`, `candidate` or `learner`.
+        public var role: String
+        /// The leader that this replica follows; `nil` while it knows none.
+        public var leader: UInt32?
+        public var term: UInt64
+        public var commit: UInt64
+        public var applied: UInt64
+        /// The last directory change that this replica has applied.
+        public var directoryVersion: UInt64
+        /// Only from the leader: who belongs to the group and how far each has got.
+        public var replicas: [Replica]?
+
+        public var isLeader: Bool { role == "leader" }
+    }
+
+    public struct Replica: Codable, Hashable, Sendable {
+        public var node: UInt32
+        public var incarnation: UInt32
+        /// `voter` or `learner`.
+        public var part: String
+        /// Durable up to here.
+        public var match: UInt64
+    }
+
+    public var node: UInt32
+    public var incarnation: UInt32
+    public var shards: [Shard]
+
+    /// Asks one node; `nil` where it does not answer in time.
+    public static func ask(_ node: ClusterState.Node, timeoutMilliseconds: Int = 300) -> NodeStatus? {
+        let client = AdminClient(port: node.admin, timeoutMilliseconds: timeoutMilliseconds)
+        guard let reply = client.get("/status"), reply.status == 200,
+            let status = try? JSONDecoder().decode(NodeStatus.self, from: Data(reply.body.utf8)),
+            // Another cluster's node may have taken the port.
+            status.node == node.id
+        else { return nil }
+        return status
+    }
+}
