@@ -41,6 +41,8 @@ public enum RaftEffect: Hashable, Sendable {
 public enum HaltReason: Hashable, Sendable {
     /// A leader sent another entry for an index that was committed here.
     case committedConflict(LogIndex)
+    /// One term had two leaders; the second is named.
+    case secondLeader(ReplicaID, Term)
     /// A membership entry cannot be read.
     case unreadableMembership(LogIndex)
 }

@@ -29,7 +29,7 @@ public struct RaftMessage: Hashable, Sendable {
         case append(Append)
         /// Everything up to `match` is durable at the sender and equals the leader's log.
         case appendReply(match: LogIndex, Followed)
-        /// The entry before `rejected.next` was missing or of another term.
+        /// The entry at `previousIndex` was missing or of another term.
         case appendReject(AppendReject, Followed)
         case heartbeat(Heartbeat)
         /// `match` as in `appendReply` (zero while nothing may be acknowledged), with the sender's wall clock.
@@ -58,13 +58,17 @@ public struct RaftMessage: Hashable, Sendable {
         public var previousIndex: LogIndex
         public var previousTerm: Term
         public var commit: LogIndex
+        /// The leader does not know where the logs agree: the receiver answers at once, not when it is durable.
+        public var probe: Bool
         /// Consecutive, from `previousIndex + 1`.
         public var entries: [RaftEntry]
 
         public init(
-            sequence: UInt64, previousIndex: LogIndex, previousTerm: Term, commit: LogIndex, entries: [RaftEntry]
+            sequence: UInt64, previousIndex: LogIndex, previousTerm: Term, commit: LogIndex, probe: Bool,
+            entries: [RaftEntry]
         ) {
             self.sequence = sequence
+            self.probe = probe
             self.previousIndex = previousIndex
             self.previousTerm = previousTerm
             self.commit = commit
@@ -104,11 +108,14 @@ public struct RaftMessage: Hashable, Sendable {
     public struct Followed: Hashable, Sendable {
         /// The leader's highest sequence received: the reply was made after that message.
         public var sequence: UInt64
+        /// Up to here the sender's log, durable or not, was found equal to the leader's in this term.
+        public var matched: LogIndex
         /// The end of the sender's log, durable or not.
         public var lastIndex: LogIndex
 
-        public init(sequence: UInt64, lastIndex: LogIndex) {
+        public init(sequence: UInt64, matched: LogIndex, lastIndex: LogIndex) {
             self.sequence = sequence
+            self.matched = matched
             self.lastIndex = lastIndex
         }
     }

@@ -1,0 +1,146 @@
+import ClearingModel
+import Wire
+
+// Both roles: entries into the log, commit, and the acknowledgements of a follower.
+extension RaftReplica {
+    // MARK: - Growing and cutting the log
+
+    /// Appends to the log and asks for it to be written. False if an entry cannot be understood; the replica has halted.
+    mutating func append(_ entries: [RaftEntry], _ effects: inout [RaftEffect]) -> Bool {
+        persistHardState(&effects)
+        if let from = staleTailFrom {
+            staleTailFrom = nil
+            effects.append(.persistTruncate(from: from, term: term, durability.request()))
+        }
+        for entry in entries {
+            log.append(entry)
+            guard entry.kind == .configuration else { continue }
+            do {
+                memberships.append(try Membership(decoding: entry.payload), at: entry.index)
+            } catch {
+                halt(.unreadableMembership(entry.index), &effects)
+                return false
+            }
+            membershipChanged()
+        }
+        effects.append(.persistEntries(entries, durability.request(through: log.lastIndex)))
+        return true
+    }
+
+    /// Voids the log from `index` on, by a record of its own in front of the entries that replace it.
+    mutating func truncate(from index: LogIndex, _ effects: inout [RaftEffect]) {
+        precondition(index > commit, "a committed entry would be voided")
+        persistHardState(&effects)
+        log.truncate(from: index)
+        durability.truncate(from: index)
+        if memberships.truncate(from: index) { membershipChanged() }
+        effects.append(.persistTruncate(from: index, term: term, durability.request()))
+    }
+
+    // MARK: - Commit
+
+    /// Moves the commit index forward to `index`, which is in the log.
+    mutating func commit(through index: LogIndex, _ effects: inout [RaftEffect]) {
+        var index = min(index, log.lastIndex)
+        // Past a hole nothing can be applied, so nothing past it is said to be committed.
+        if let holeIndex { index = min(index, holeIndex.previous) }
+        guard index > commit else { return }
+        commit = index
+        matched = max(matched, commit)
+        effects.append(.committed(commit))
+        if let membership = memberships.commit(through: commit) { effects.append(.membershipCommitted(membership)) }
+        liftVoteFence()
+        trimCache()
+    }
+
+    /// A leader of a higher term that committed in it has settled what this replica may have forgotten.
+    private mutating func liftVoteFence() {
+        if fence.contains(.noVote), role == .follower, term > fencedTerm, log.term(at: commit) == term {
+            fence.remove(.noVote)
+        }
+    }
+
+    // MARK: - A follower's side of replication
+
+    mutating func handleAppend(_ from: ReplicaID, _ message: RaftMessage.Append, _ effects: inout [RaftEffect]) {
+        guard heardLeader(from, &effects) else { return }
+        leaderSequence = max(leaderSequence, message.sequence)
+        var entries = message.entries[...]
+        var (previousIndex, previousTerm) = (message.previousIndex, message.previousTerm)
+        // What is committed here equals the leader's log: no need to look at it again.
+        while previousIndex < commit, let first = entries.first {
+            (previousIndex, previousTerm) = (first.index, first.term)
+            entries = entries.dropFirst()
+        }
+        if previousIndex > commit, log.term(at: previousIndex) != previousTerm {
+            return reject(from, message, &effects)
+        }
+        if previousIndex == commit, let known = log.term(at: commit), known != previousTerm {
+            return halt(.committedConflict(commit), &effects)
+        }
+        while let first = entries.first, let known = log.term(at: first.index), known == first.term {
+            entries = entries.dropFirst()
+        }
+        if let first = entries.first {
+            if first.index <= commit { return halt(.committedConflict(first.index), &effects) }
+            if first.index <= log.lastIndex { truncate(from: first.index, &effects) }
+            guard append(Array(entries), &effects) else { return }
+        }
+        matched = max(matched, message.previousIndex + message.entries.count)
+        commit(through: min(message.commit, matched), &effects)
+        if message.probe || acknowledgeable >= message.previousIndex + message.entries.count {
+            acknowledge(&effects)
+        }
+    }
+
+    private func reject(_ leader: ReplicaID, _ message: RaftMessage.Append, _ effects: inout [RaftEffect]) {
+        let hint = max(commit, log.lastIndex(upTo: message.previousIndex, termAtMost: message.previousTerm))
+        let reject = RaftMessage.AppendReject(
+            previousIndex: message.previousIndex, hintIndex: hint, hintTerm: log.term(at: hint) ?? .zero)
+        send(.appendReject(reject, followed), to: leader, &effects)
+    }
+
+    mutating func handleHeartbeat(_ from: ReplicaID, _ message: RaftMessage.Heartbeat, _ effects: inout [RaftEffect]) {
+        guard heardLeader(from, &effects) else { return }
+        leaderSequence = max(leaderSequence, message.sequence)
+        if message.quarantined { fence.insert(.quarantined) }
+        // The leader never sends a commit above what this replica acknowledged; a shorter log than that has lost its tail.
+        if message.commit <= log.lastIndex { commit(through: message.commit, &effects) }
+        send(.heartbeatReply(match: acknowledgeable, wall: wall, followed), to: from, &effects)
+    }
+
+    private var followed: RaftMessage.Followed {
+        RaftMessage.Followed(sequence: leaderSequence, matched: matched, lastIndex: log.lastIndex)
+    }
+
+    /// How much of the log this replica may vouch for: equal to the leader's, durable, read back without a hole.
+    private var acknowledgeable: LogIndex {
+        guard hardStateIsDurable, fence.isDisjoint(with: [.noVote, .quarantined]) else { return .zero }
+        let index = min(matched, durability.index)
+        return holeIndex.map { min(index, $0.previous) } ?? index
+    }
+
+    mutating func acknowledge(_ effects: inout [RaftEffect]) {
+        guard let leader, leader != me else { return }
+        lastAcknowledged = acknowledgeable
+        send(.appendReply(match: lastAcknowledged, followed), to: leader, &effects)
+    }
+
+    /// More became durable: tell the leader.
+    mutating func acknowledgeDurable(_ effects: inout [RaftEffect]) {
+        if role == .follower, acknowledgeable > lastAcknowledged { acknowledge(&effects) }
+    }
+
+    // MARK: - Memory
+
+    /// Lets go of entries that are applied and durable, unless a follower may need them soon.
+    mutating func trimCache() {
+        var matchedByAll = applied
+        for follower in followers where follower.state == .probe || follower.state == .replicate {
+            matchedByAll = min(matchedByAll, follower.match)
+        }
+        log.trimCache(
+            upTo: min(applied, durability.index), freely: role == .leader ? matchedByAll : .zero,
+            keepingBytes: role == .leader ? Limits.entryCacheBytes : Limits.entryCacheBytes / 8)
+    }
+}

@@ -1,0 +1,80 @@
+import ClearingModel
+
+// The log's start moves forward (compact), a follower that lacks what is gone gets a snapshot, and holes are repaired.
+extension RaftReplica {
+    /// Asks again for snapshots that are still missing, once a second each.
+    mutating func askForSnapshots(_ effects: inout [RaftEffect]) {
+        for position in followers.indices where followers[position].state == .snapshot {
+            let follower = followers[position]
+            if let asked = follower.snapshotAskedAt, now - asked < .seconds(1) { continue }
+            followers[position].snapshotAskedAt = now
+            effects.append(.needsSnapshot(for: follower.replica))
+        }
+    }
+
+    /// A checkpoint covers the log up to `index` durably, and the log below may be gone.
+    public mutating func compact(through index: LogIndex) {
+        precondition(index <= commit, "only what is committed may be compacted")
+        guard index > log.startIndex else { return }
+        log.compact(through: index)
+        durability.covered(through: index)
+        applied = max(applied, index)
+    }
+
+    /// A leader's snapshot is durable here: the state up to `index` is in place.
+    ///
+    /// The log goes on after it. Where the log had other entries above `index`, their truncation comes as an effect; where
+    /// it ended before, the next entry persisted leaves a gap that the snapshot covers.
+    /// - Returns: false if this replica has committed that much already, or leads: the snapshot is not taken.
+    @discardableResult
+    public mutating func snapshotInstalled(
+        index: LogIndex, term snapshotTerm: Term, membership: Membership, now: MonotonicTime,
+        _ effects: inout [RaftEffect]
+    ) -> Bool {
+        guard halted == nil, role != .leader, index > commit else { return false }
+        observe(now, wall)
+        persistHardState(&effects)
+        if log.term(at: index) == snapshotTerm {
+            log.compact(through: index)
+        } else {
+            if log.lastIndex > index {
+                durability.truncate(from: index.next)
+                effects.append(.persistTruncate(from: index.next, term: term, durability.request()))
+            }
+            _ = memberships.truncate(from: index.next)
+            log.reset(to: index, term: snapshotTerm)
+        }
+        durability.covered(through: index)
+        memberships.reset(to: membership, at: index)
+        membershipChanged()
+        if let holeIndex, holeIndex <= index { holeRepaired(&effects) }
+        commit = index
+        applied = max(applied, index)
+        matched = max(matched, index)
+        effects.append(.membershipCommitted(membership))
+        acknowledge(&effects)
+        finish(&effects)
+        return true
+    }
+
+    // MARK: - Holes
+
+    /// A damaged entry was found: from here on nothing at or past it is acknowledged, and this replica does not lead.
+    public mutating func holeFound(at index: LogIndex, _ effects: inout [RaftEffect]) {
+        guard halted == nil, index > log.startIndex else { return }
+        holeIndex = min(holeIndex ?? index, index)
+        fence.insert(.noCampaign)
+        if role == .leader { stepDown(&effects) }
+        if role != .follower { becomeFollower(term: term, leader: nil, &effects) }
+        finish(&effects)
+    }
+
+    /// Every damaged entry was repaired from a peer: the replica takes full part again.
+    public mutating func holeRepaired(_ effects: inout [RaftEffect]) {
+        guard halted == nil else { return }
+        holeIndex = nil
+        fence.remove(.noCampaign)
+        acknowledgeDurable(&effects)
+        finish(&effects)
+    }
+}
