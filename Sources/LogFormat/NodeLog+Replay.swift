@@ -1,0 +1,194 @@
+import ClearingModel
+import Raft
+import Wire
+
+/// What records mean, in log order.
+///
+/// Every entry names the term of the one before it, and every segment and life opens with each shard's last entry. So a record
+/// that was lost shows: as a gap, as a term that does not fit, or as an end that is not there. Where nothing of the kind
+/// comes after damage, the shard's end, or its hard state, stays in doubt.
+extension NodeLog {
+    mutating func replay(_ item: LogItem, segment: UInt64) {
+        switch item {
+        case .record(let header, let payload):
+            guard let slot = slots[header.shard] else { return }
+            replay(header, payload, slot, segment, isReadable: true)
+        case .unreadable(let header):
+            guard let slot = slots[header.shard] else { return }
+            recovery!.damageAt[slot] = LogAddress(segment: segment, offset: Int(header.payloadOffset))
+            replay(header, nil, slot, segment, isReadable: false)
+        case .damage(let offset, let damaged, let hardDamaged):
+            for (slot, shard) in shards.enumerated() where damaged.contains(shard) {
+                recovery!.suspectTail[slot] = true
+                if hardDamaged.contains(shard) { recovery!.suspectHard[slot] = true }
+                recovery!.damageAt[slot] = LogAddress(segment: segment, offset: offset)
+            }
+        }
+    }
+
+    private mutating func replay(
+        _ header: RecordHeader, _ payload: Slab?, _ slot: Int, _ segment: UInt64, isReadable: Bool
+    ) {
+        switch header.kind {
+        case .entry: replayEntry(header, payload, slot, segment, isReadable)
+        case .repair: replayRepair(header, payload, slot, segment, isReadable)
+        case .truncation:
+            tables[segment]?.add(header, slot: slot)
+            guard header.index > tails[slot].start.index else { return }
+            extend(slot, to: header.index.previous, Term(header.previousTerm))
+            truncate(slot, from: header.index)
+            agree(slot, at: header.index.previous, Term(header.previousTerm))
+            recovery!.suspectTail[slot] = false
+        case .hardState:
+            tails[slot].hard = HardState(header)
+            tails[slot].doubt = Doubt(rawValue: header.detail)
+            tails[slot].doubtIndex = LogIndex(header.previousTerm)
+            recovery!.suspectHard[slot] = false
+        case .logStart: replayStart(header, payload, slot, segment)
+        }
+    }
+
+    private mutating func replayEntry(
+        _ header: RecordHeader, _ payload: Slab?, _ slot: Int, _ segment: UInt64, _ isReadable: Bool
+    ) {
+        noteHighest(slot, segment, header.index)
+        if isReadable { tables[segment]?.add(header, slot: slot) }
+        guard header.index > tails[slot].start.index else { return }
+        let previous = Term(header.previousTerm)
+        // A truncation that was lost.
+        if header.index <= tails[slot].last { truncate(slot, from: header.index) }
+        extend(slot, to: header.index.previous, previous)
+        agree(slot, at: header.index.previous, previous)
+        tails[slot].append(header.index, header.term)
+        indexes[slot].cut(from: header.index)
+        if isReadable {
+            indexes[slot].append(EntryRef(header), segment: segment)
+            noteMembership(header, payload, slot, segment)
+        }
+        recovery!.suspectTail[slot] = false
+    }
+
+    private mutating func replayRepair(
+        _ header: RecordHeader, _ payload: Slab?, _ slot: Int, _ segment: UInt64, _ isReadable: Bool
+    ) {
+        noteHighest(slot, segment, header.index)
+        guard isReadable else { return }
+        tables[segment]?.add(header, slot: slot)
+        guard header.index <= tails[slot].last else { return }
+        tails[slot].setTerm(header.index, header.term)
+        indexes[slot].place(EntryRef(header), segment: segment)
+        recovery!.configurations[slot].removeAll { $0.index == header.index }
+        noteMembership(header, payload, slot, segment)
+    }
+
+    private mutating func replayStart(_ header: RecordHeader, _ payload: Slab?, _ slot: Int, _ segment: UInt64) {
+        let last = LogIndex(header.extra)
+        let lastTerm = Term(header.previousTerm)
+        if header.index >= tails[slot].start.index {
+            let start = LogStart(index: header.index, term: header.term)
+            // The end that the record names tells whether its writer kept what lay above the start.
+            let agrees = tails[slot].last >= header.index && tails[slot].term(at: header.index) == header.term
+            if last > header.index || agrees {
+                extend(slot, to: header.index, header.term)
+                tails[slot].move(to: start, keepingSuffix: true)
+            } else {
+                tails[slot].move(to: start, keepingSuffix: false)
+                indexes[slot].cut(from: tails[slot].hard.commit.next)
+            }
+            recovery!.configurations[slot].removeAll { $0.index <= header.index || $0.index > tails[slot].last }
+            recovery!.starts[slot] = FoundMembership(
+                index: header.index, segment: segment, header: header, payload: payload)
+        }
+        extend(slot, to: last, lastTerm)
+        truncate(slot, from: last.next)
+        agree(slot, at: last, lastTerm)
+        recovery!.suspectTail[slot] = false
+    }
+
+    private mutating func noteMembership(_ header: RecordHeader, _ payload: Slab?, _ slot: Int, _ segment: UInt64) {
+        guard header.wantsPayload else { return }
+        recovery!.configurations[slot].append(
+            FoundMembership(index: header.index, segment: segment, header: header, payload: payload))
+    }
+
+    private mutating func noteHighest(_ slot: Int, _ segment: UInt64, _ index: LogIndex) {
+        let last = segments.count - 1
+        segments[last].highest[slot] = max(segments[last].highest[slot], index)
+    }
+
+    /// Entries that cannot be seen stand between the end and this index.
+    private mutating func extend(_ slot: Int, to index: LogIndex, _ term: Term) {
+        tails[slot].extend(to: index, term)
+    }
+
+    private mutating func truncate(_ slot: Int, from index: LogIndex) {
+        tails[slot].truncate(from: index)
+        indexes[slot].cut(from: index)
+        recovery!.configurations[slot].removeAll { $0.index >= index }
+    }
+
+    /// The log goes on from an entry of this term. If the one that is here has another, a truncation and what replaced it
+    /// were lost: every entry that is not known to be committed may be the wrong one, and is read from a peer again.
+    private mutating func agree(_ slot: Int, at index: LogIndex, _ term: Term) {
+        guard index > tails[slot].start.index, tails[slot].term(at: index) != term else { return }
+        let committed = max(tails[slot].start.index, min(tails[slot].hard.commit, index.previous))
+        indexes[slot].remove(IndexRange(from: committed.next, through: index))
+        recovery!.configurations[slot].removeAll { $0.index > committed && $0.index <= index }
+        tails[slot].truncate(from: index)
+        tails[slot].extend(to: index, term)
+    }
+
+    // MARK: - The end of replay
+
+    /// Applies what only shows once everything is read: checkpoints above holes, and what stayed in doubt.
+    mutating func settle(_ slot: Int) {
+        if recovery!.suspectTail[slot] {
+            tails[slot].doubt.formUnion([.tail, .vote])
+            tails[slot].doubtIndex = tails[slot].last.next
+        }
+        if recovery!.suspectHard[slot] { tails[slot].doubt.insert(.vote) }
+        if let checkpoint = checkpoints[slot].first(where: { chain(slot, from: $0) != nil }) {
+            let start = LogStart(
+                index: checkpoint.index, term: checkpoint.term, membership: checkpoint.membership)
+            let committed = tails[slot].hard.commit
+            tails[slot].hard.commit = max(committed, checkpoint.index)
+            if tails[slot].last < checkpoint.index {
+                // Applied and checkpointed before this log was durable: the log starts anew behind it.
+                tails[slot].move(to: start, keepingSuffix: false)
+                indexes[slot].cut(from: committed.next)
+            } else if checkpoint.index > tails[slot].start.index,
+                indexes[slot].gaps(after: tails[slot].start.index, through: checkpoint.index).count > 0
+            {
+                // What the checkpoint covers is not needed to lead.
+                tails[slot].setTerm(checkpoint.index, checkpoint.term)
+                tails[slot].move(to: start, keepingSuffix: true)
+            }
+        }
+        tails[slot].hard.commit = min(tails[slot].hard.commit, tails[slot].last)
+        let tail = tails[slot]
+        written[slot] = ShardWritten(
+            start: tail.start, hard: tail.hard, doubt: tail.doubt, doubtIndex: tail.doubtIndex, last: tail.last,
+            lastTerm: tail.lastTerm)
+    }
+
+    /// What recovery tells of a shard.
+    func recoveredShard(_ slot: Int) -> RecoveredShard {
+        let tail = tails[slot]
+        let holes = indexes[slot].gaps(after: tail.start.index, through: tail.last)
+        var fence = tail.doubt.fence
+        if !holes.isEmpty { fence.insert(.noCampaign) }
+        let doubtful = tail.doubt.contains(.tail) ? tail.doubtIndex : nil
+        let lastOrdinal = indexes[slot].extents.reversed().lazy.compactMap { extent in
+            self.tables[extent.segment]?.lastWithRecords(slot: slot, in: extent)
+        }.first.map { Ordinal($0.firstOrdinal + UInt64($0.recordCount) - 1) }
+        return RecoveredShard(
+            shard: shards[slot],
+            raft: RecoveredState(
+                hardState: tail.hard, membership: tail.start.membership, snapshotIndex: tail.start.index,
+                snapshotTerm: tail.start.term, termRuns: tail.runs, lastIndex: tail.last,
+                configurationEntries: tail.configurations.map { ($0.index, $0.membership) }, fence: fence,
+                holeIndex: [holes.first?.from, doubtful].compactMap { $0 }.min()),
+            checkpoints: checkpoints[slot], lastOrdinal: lastOrdinal, holes: holes,
+            firstReadable: indexes[slot].extents.first?.first)
+    }
+}

@@ -1,0 +1,72 @@
+import ClearingModel
+import Raft
+import Wire
+
+/// Recovery under way: one operation at a time.
+struct Recovery {
+    enum Step: Hashable {
+        case listing
+        case identity
+        case checkpointHeader
+        case segmentHeader
+        case tableFooter
+        case tableBody
+        case nextGroup
+        case scanning
+        case salvaging
+        case memberships
+        case identityWrite
+        case identityNamed
+        case segmentSynced
+        case opening
+    }
+
+    var step = Step.listing
+    var files: [FileEntry] = []
+    var identity: IdentityFile?
+    var highestLife: UInt64 = 0
+
+    // Cursors
+    var checkpointFiles: [FileEntry] = []
+    var segmentFiles: [(number: UInt64, size: Int)] = []
+    var cursor = 0
+
+    // The segment being read
+    var footer: TableFooter?
+    var limit: Int?
+    var scan: SegmentScan?
+    var windowStart = 0
+    var regions: [Resolution.Region] = []
+    var lastGroup: UInt64 = 0
+    var end = SegmentHeader.bytes
+
+    // Per shard
+    var suspectTail: [Bool]
+    var suspectHard: [Bool]
+    /// Memberships found, payloads of some still unread.
+    var configurations: [[FoundMembership]]
+    var starts: [FoundMembership?]
+    var wanted: [(slot: Int, isStart: Bool, found: FoundMembership)] = []
+    /// Where damage was met last.
+    var damageAt: [LogAddress?]
+    var damages: [LogEvent] = []
+
+    init(shardCount: Int) {
+        suspectTail = Array(repeating: false, count: shardCount)
+        suspectHard = suspectTail
+        configurations = Array(repeating: [], count: shardCount)
+        starts = Array(repeating: nil, count: shardCount)
+        damageAt = Array(repeating: nil, count: shardCount)
+    }
+
+    var segment: (number: UInt64, size: Int) { segmentFiles[cursor] }
+    var isNewest: Bool { cursor == segmentFiles.count - 1 }
+}
+
+/// A membership in the log, perhaps still to be read.
+struct FoundMembership {
+    var index: LogIndex
+    var segment: UInt64
+    var header: RecordHeader
+    var payload: Slab?
+}

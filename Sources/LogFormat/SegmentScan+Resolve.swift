@@ -1,0 +1,110 @@
+import ClearingModel
+import Wire
+
+/// What a scanned segment means.
+struct Resolution {
+    var items: [LogItem] = []
+    /// Where the next group goes: behind the last one that counts.
+    var end = SegmentHeader.bytes
+    var lastGroup: UInt64
+    /// Regions that lost their group header, to be looked through for records.
+    var regions: [Region] = []
+    var isDamaged = false
+
+    struct Region {
+        var offset: Int
+        var count: Int
+        /// Numbers of the groups around it.
+        var after: UInt64
+        var before: UInt64
+    }
+}
+
+extension SegmentScan {
+    /// The highest life that any group header of the segment names.
+    var highestLife: UInt64 { groups.map(\.header.life).max() ?? 0 }
+
+    /// Walks the groups that count.
+    ///
+    /// - Parameters:
+    ///   - lastGroup: number of the last group of the segment before.
+    ///   - isSealed: a later segment exists, so that everything here was durable.
+    ///   - limit: where the groups of a sealed segment end, if that is known.
+    func resolve(lastGroup: UInt64, isSealed: Bool, limit: Int? = nil) -> Resolution {
+        let genuine = self.genuine.filter { $0.header.end <= limit ?? size }
+        let synced = isSealed ? LogAddress(segment: number, offset: size) : genuine.map(\.header.synced).max() ?? .zero
+        var result = Resolution(lastGroup: lastGroup)
+        var next = 0
+        while true {
+            while next < genuine.count, genuine[next].header.address.offset < result.end { next += 1 }
+            let here = LogAddress(segment: number, offset: result.end)
+            if next < genuine.count, genuine[next].header.address == here,
+                genuine[next].header.number > result.lastGroup
+            {
+                let group = genuine[next]
+                // Torn, not corrupt: nothing ever said that it was durable.
+                if !group.isWhole, synced <= here { break }
+                take(group, &result)
+                continue
+            }
+            let later = genuine[next...].first { $0.header.number > result.lastGroup }
+            guard synced > here, let later else { break }
+            lose(from: result.end, to: later.header, &result)
+        }
+        if isSealed, result.end != limit {
+            result.items.append(.damage(offset: result.end, shards: .all, hardShards: .all))
+            result.isDamaged = true
+        }
+        return result
+    }
+
+    /// Groups but for those that a later life has cut off.
+    ///
+    /// A cut leaves groups of the old life behind it. The new life's headers name the cut, so any one of them is enough to
+    /// tell; where none is left there is no new life either.
+    private var genuine: [ScannedGroup] {
+        var cuts: [(life: UInt64, start: LogAddress)] = []
+        for group in groups where !cuts.contains(where: { $0.life == group.header.life }) {
+            cuts.append((group.header.life, group.header.lifeStart))
+        }
+        return groups.filter { group in
+            !cuts.contains { $0.life > group.header.life && $0.start <= group.header.address }
+        }
+    }
+
+    private func take(_ group: ScannedGroup, _ result: inout Resolution) {
+        for record in group.records {
+            result.items.append(
+                record.isWhole ? .record(record.header, payload: record.payload) : .unreadable(record.header))
+        }
+        if group.hidden > 0 {
+            result.items.append(
+                .damage(
+                    offset: group.header.address.offset, shards: group.header.shards,
+                    hardShards: group.header.hardShards))
+        }
+        if !group.isWhole { result.isDamaged = true }
+        result.end = group.header.end
+        result.lastGroup = group.header.number
+    }
+
+    /// A region without a valid group header, durable once: takes what can be salvaged of it.
+    private func lose(from offset: Int, to later: GroupHeader, _ result: inout Resolution) {
+        let count = later.address.offset - offset
+        result.isDamaged = true
+        if let salvaged = salvaged[offset] {
+            for record in salvaged where record.header.group > result.lastGroup && record.header.group < later.number {
+                result.items.append(
+                    record.isWhole ? .record(record.header, payload: record.payload) : .unreadable(record.header))
+            }
+        } else if count > 0 {
+            result.regions.append(
+                Resolution.Region(
+                    offset: offset, count: min(count, Self.window), after: result.lastGroup, before: later.number))
+        }
+        // How many records there were stood in the lost header.
+        result.items.append(.damage(offset: offset, shards: .all, hardShards: .all))
+        result.end = later.address.offset
+        result.lastGroup = max(result.lastGroup, later.number - 1)
+    }
+}
