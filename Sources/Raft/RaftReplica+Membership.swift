@@ -48,6 +48,7 @@ extension RaftReplica {
             guard role == .leader, replica != me else { continue }
             if let position = follower(replica) {
                 followers[position].departing = nil
+                followers[position].departSequence = nil
             } else {
                 followers.append(FollowerProgress(replica: replica, next: log.lastIndex.next, now: now))
             }
