@@ -80,7 +80,7 @@ public struct CreditBatch: Hashable, Sendable {
         writer.u64(previousHash)
         lines.withUnsafeBytes { writer.raw($0) }
         bytes = Slab(writer.bytes)
-        hash = key.hash(bytes.bytes)
+        hash = key.hash(bytes)
         self.source = source
         self.destination = destination
         self.number = number

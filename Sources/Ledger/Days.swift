@@ -67,6 +67,7 @@ final class IndexDelta {
     /// Reads one slab of a delta: its day and its slots.
     static func read(_ slab: Slab) throws(WireError) -> (day: BusinessDay, slots: [IndexSlot]) {
         var reader = WireReader(slab.bytes)
+        defer { withExtendedLifetime(slab) {} }
         let schema = try reader.u16()
         guard schema == 1 else { throw .invalid(field: "index delta schema", value: UInt64(schema)) }
         let day: BusinessDay = try reader.id()

@@ -204,7 +204,7 @@ public final class IndexPartition {
     /// A page of free slots. Pages are cut from chunks that double up to 1 MiB, so small days stay small.
     private func newPage() -> UnsafeMutablePointer<IndexSlot> {
         if chunks.isEmpty || pagesUsedInLastChunk == chunks[chunks.count - 1].pages {
-            let pages = min(256, 4 << chunks.count)
+            let pages = min(256, 4 << min(chunks.count, 6))
             chunks.append((.allocate(byteCount: pages * Self.pageBytes, alignment: Self.pageBytes), pages))
             pagesUsedInLastChunk = 0
         }

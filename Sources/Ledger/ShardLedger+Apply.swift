@@ -42,6 +42,11 @@ extension ShardLedger {
         mix(directoryCursor.rawValue)
     }
 
+    /// Applies the payload that a slab holds, which stays alive meanwhile.
+    public func apply(_ payload: Slab, index: LogIndex, term: Term, decisions: inout [Decision]) {
+        withExtendedLifetime(payload) { apply(payload.bytes, index: index, term: term, decisions: &decisions) }
+    }
+
     private func apply(_ section: EntrySection) {
         switch section {
         case .creditBatch(let batch): apply(batch)

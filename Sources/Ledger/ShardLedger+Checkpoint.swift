@@ -15,7 +15,7 @@ extension ShardLedger {
     }
 
     /// 64 bits over the canonical encoding of the whole state, the index by its counts and digests. O(state).
-    public var stateHash: UInt64 { hashKey.hash(encodeState().bytes) }
+    public var stateHash: UInt64 { hashKey.hash(encodeState()) }
 
     /// The canonical encoding; docs/ENTRIES.md, "State", has it byte by byte.
     public func encodeState() -> Slab {

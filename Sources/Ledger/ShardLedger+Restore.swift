@@ -20,6 +20,24 @@ public enum CheckpointError: Error, Hashable, Sendable, CustomStringConvertible 
     }
 }
 
+extension CheckpointError {
+    /// Reads the fields with which every state begins: schema, shard, number of shards, cluster.
+    static func checkHead(
+        _ reader: inout WireReader, shard: ShardID, shardCount: Int, cluster: ClusterID
+    ) throws(CheckpointError) {
+        var isForeign = false
+        do throws(WireError) {
+            let schema = try reader.u16()
+            guard schema == ShardLedger.stateSchema else { throw .invalid(field: "state schema", value: UInt64(schema)) }
+            let found = (try reader.u16(), try reader.u32(), try reader.u64(), try reader.u64())
+            if found != (shard.rawValue, UInt32(shardCount), cluster.high, cluster.low) { isForeign = true }
+        } catch {
+            throw .malformed(error)
+        }
+        if isForeign { throw .foreign }
+    }
+}
+
 extension ShardLedger {
     /// The ledger that encoded `state`, with the index parts of this and all earlier checkpoints that are still needed, oldest
     /// first.
@@ -30,15 +48,11 @@ extension ShardLedger {
         options: LedgerOptions = LedgerOptions()
     ) throws(CheckpointError) {
         self.init(shard: shard, cluster: cluster, slots: slots, shardCount: shardCount, options: options)
+        var reader = WireReader(state.bytes)
+        defer { withExtendedLifetime(state) {} }
+        try CheckpointError.checkHead(&reader, shard: shard, shardCount: shardCount, cluster: cluster)
         var indexWanted: [(count: Int, digest: UInt64)] = []
         do throws(WireError) {
-            var reader = WireReader(state.bytes)
-            let schema = try reader.u16()
-            guard schema == Self.stateSchema else { throw .invalid(field: "state schema", value: UInt64(schema)) }
-            let ours = (shard.rawValue, UInt32(shardCount), cluster.high, cluster.low)
-            guard (try reader.u16(), try reader.u32(), try reader.u64(), try reader.u64()) == ours else {
-                throw .invalid(field: Self.foreignField, value: 0)
-            }
             appliedIndex = try reader.id()
             appliedTerm = try reader.id()
             lastLedgerTime = try reader.id()
@@ -53,7 +67,6 @@ extension ShardLedger {
             try reader.expectEnd()
             for delta in deltas { try restoreIndex(delta) }
         } catch {
-            if case .invalid(let field, _) = error, field.description == Self.foreignField.description { throw .foreign }
             throw .malformed(error)
         }
         for (day, wanted) in zip(closedDays + days, indexWanted) {
@@ -64,8 +77,6 @@ extension ShardLedger {
         for day in closedDays { day.partition.isSealed = true }
         accounts.resolveSponsors()
     }
-
-    private static var foreignField: StaticString { "cluster or shard" }
 
     private func restoreDirectory(_ reader: inout WireReader) throws(WireError) {
         calendar = try reader.calendar()

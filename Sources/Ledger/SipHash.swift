@@ -1,4 +1,5 @@
 import ClearingModel
+import Wire
 
 /// SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF"; one compression, three finalisation rounds).
 ///
@@ -95,4 +96,7 @@ public struct SipHash: Hashable, Sendable {
         state.absorb(last)
         return state.finish()
     }
+
+    /// Hash of a slab's bytes, which stay alive meanwhile.
+    public func hash(_ slab: Slab) -> UInt64 { withExtendedLifetime(slab) { hash(slab.bytes) } }
 }
