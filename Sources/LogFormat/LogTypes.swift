@@ -122,7 +122,7 @@ public enum LogEvent: Sendable {
     case checkpointDamaged(ShardID, LogIndex)
     /// Entries of a shard cannot be read back. `from` > `through` where it is unknown which, if any.
     case damaged(ShardID, from: LogIndex, through: LogIndex, file: FileName, offset: Int)
-    /// `appendRepair` has filled the last hole of the shard; comes before the repair is durable.
+    /// The shard's last hole is gone, durably: filled by `appendRepair`, or void.
     case holesFilled(ShardID)
     /// The shard's log starts after this entry from now on: what lies below goes with its segment.
     case logStartMoved(ShardID, index: LogIndex, term: Term)
@@ -143,6 +143,7 @@ public enum RecoveryError: Error, Hashable, Sendable, CustomStringConvertible {
     case otherNode(found: NodeID, configured: NodeID, file: FileName)
     case otherIncarnation(found: Incarnation, configured: Incarnation, file: FileName)
     case unsupportedVersion(UInt32, file: FileName)
+    case segmentsMissing(Incarnation)
     case disk(DiskError, doing: String)
 
     public var description: String {
@@ -159,6 +160,9 @@ public enum RecoveryError: Error, Hashable, Sendable, CustomStringConvertible {
         case .unsupportedVersion(let version, let file):
             "\(file) has format version \(version), this program reads \(NodeLog.formatVersion): "
                 + "start the node with the program version that wrote it"
+        case .segmentsMissing(let incarnation):
+            "the log of incarnation \(incarnation) was here, its segments are gone: bring the files back, "
+                + "or empty the data directory and rejoin as a new incarnation"
         case .disk(let error, let doing):
             "\(doing): \(error): repair the file system or its permissions and start the node again"
         }

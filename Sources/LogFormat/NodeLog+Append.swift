@@ -73,27 +73,32 @@ extension NodeLog {
     }
 
     /// Stages term, vote and commit hint of the shard, together with what is in doubt about it.
+    ///
+    /// Lifts the doubt that stands behind `.noVote` by the rule by which the replica does: a later term, committed in.
     @discardableResult
     public mutating func appendHardState(_ state: HardState, shard: ShardID) -> LogSequence {
         let slot = slot(shard)
         tails[slot].hard = state
+        if tails[slot].doubt.contains(.vote), state.term > tails[slot].doubtTerm,
+            state.commit > tails[slot].start.index, tails[slot].term(at: state.commit) == state.term
+        {
+            tails[slot].doubt.remove(.vote)
+        }
         stage(StagedRecord(header: hardHeader(slot)))
         return stagedThrough
     }
 
-    /// Stages what the replica may not do, so that a restart does not forget it: call it when a fence is lifted or set.
+    /// Stages what the replica may not do, so that a restart does not forget it: call it when a replica is quarantined.
     ///
-    /// `.noCampaign` for holes that the log knows comes back by itself at a restart, for as long as they are not filled.
+    /// `.noCampaign` is not written down: recovery finds the holes again for as long as they are not filled.
     @discardableResult
     public mutating func setFence(_ fence: Fence, shard: ShardID) -> LogSequence {
         let slot = slot(shard)
         var doubt: Doubt = []
-        // A hole is found again by recovery; only a tail of which nothing is known has to be written down.
-        if fence.contains(.noCampaign), tails[slot].doubt.contains(.tail) { doubt.insert(.tail) }
         if fence.contains(.noVote) { doubt.insert(.vote) }
         if fence.contains(.quarantined) { doubt.insert(.quarantined) }
+        if !tails[slot].doubt.contains(.vote) { tails[slot].doubtTerm = tails[slot].hard.term }
         tails[slot].doubt = doubt
-        if !doubt.contains(.tail) { tails[slot].doubtIndex = .zero }
         stage(StagedRecord(header: hardHeader(slot)))
         return stagedThrough
     }
@@ -139,16 +144,16 @@ extension NodeLog {
 
     private func hardHeader(_ slot: Int) -> RecordHeader {
         let tail = tails[slot]
-        return Self.hardHeader(shards[slot], tail.hard, tail.doubt, tail.doubtIndex)
+        return Self.hardHeader(shards[slot], tail.hard, tail.doubt, tail.doubtTerm)
     }
 
     private static func hardHeader(
-        _ shard: ShardID, _ hard: HardState, _ doubt: Doubt, _ doubtIndex: LogIndex
+        _ shard: ShardID, _ hard: HardState, _ doubt: Doubt, _ doubtTerm: Term
     ) -> RecordHeader {
         var header = RecordHeader(kind: .hardState, shard: shard, term: hard.term, index: hard.commit)
         header.detail = doubt.rawValue
         header.extra = hard.packedVote
-        header.previousTerm = doubtIndex.rawValue
+        header.previousTerm = doubtTerm.rawValue
         return header
     }
 
@@ -160,7 +165,7 @@ extension NodeLog {
                 kind: .logStart, shard: shards[slot], term: state.start.term, index: state.start.index)
             start.extra = state.last.rawValue
             start.previousTerm = state.lastTerm.rawValue
-            let hard = Self.hardHeader(shards[slot], state.hard, state.doubt, state.doubtIndex)
+            let hard = Self.hardHeader(shards[slot], state.hard, state.doubt, state.doubtTerm)
             return [
                 StagedRecord(header: hard),
                 StagedRecord(

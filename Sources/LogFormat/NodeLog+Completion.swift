@@ -56,10 +56,6 @@ extension NodeLog {
         case .checkpointRead(let slot): checkpointRead(slot, result, &ops, &events)
         case .segmentRemoved(let segment): segmentRemoved(segment, &events)
         }
-        if !pendingEvents.isEmpty {
-            events.append(contentsOf: pendingEvents)
-            pendingEvents.removeAll(keepingCapacity: true)
-        }
     }
 
     private mutating func succeeded(_ result: DiskCompletion.Result, _ events: inout [LogEvent]) -> Bool {

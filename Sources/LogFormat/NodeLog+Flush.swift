@@ -23,6 +23,8 @@ struct InFlightGroup {
     var end: LogAddress
     var bytes: Int
     var isLifeOpening: Bool
+    /// Shards whose last hole its repairs fill.
+    var filled: [ShardID] = []
 }
 
 extension NodeLog {
@@ -125,6 +127,8 @@ extension NodeLog {
         staged.removeFirst(count)
         stagedBytes -= bytes
         inFlightBytes += bytes
+        let filled = self.filled
+        self.filled = []
         let file = FileName.segment(active.number)
         emit(.write(file, offset: UInt64(active.end), slabs), .write, .logWrite, &ops)
         emit(.sync(file), .write, .groupSynced, &ops)
@@ -134,7 +138,7 @@ extension NodeLog {
         inFlight.append(
             InFlightGroup(
                 through: through, end: lastAddress, bytes: bytes,
-                isLifeOpening: flags & GroupHeader.lifeOpeningFlag != 0))
+                isLifeOpening: flags & GroupHeader.lifeOpeningFlag != 0, filled: filled))
         bytesSinceFreeSpace += length
         if bytesSinceFreeSpace >= options.freeSpaceIntervalBytes { checkFreeSpace(&ops) }
     }
@@ -151,10 +155,8 @@ extension NodeLog {
             written[slot].lastTerm = header.term
             noteHighest(slot, header.index)
         case .repair:
-            let before = holes(of: header.shard)
             indexes[slot].place(EntryRef(header), segment: segment)
             noteHighest(slot, header.index)
-            if !before.isEmpty, holes(of: header.shard).isEmpty { pendingEvents.append(.holesFilled(header.shard)) }
         case .truncation:
             indexes[slot].cut(from: header.index)
             written[slot].last = min(written[slot].last, header.index.previous)
@@ -162,7 +164,7 @@ extension NodeLog {
         case .hardState:
             written[slot].hard = HardState(header)
             written[slot].doubt = Doubt(rawValue: header.detail)
-            written[slot].doubtIndex = LogIndex(header.previousTerm)
+            written[slot].doubtTerm = Term(header.previousTerm)
         case .logStart:
             guard let start = record.start else { preconditionFailure("a log start without its membership") }
             // What was committed stays readable; the rest may not be what the snapshot holds.
@@ -170,6 +172,11 @@ extension NodeLog {
             written[slot].start = start
             written[slot].last = LogIndex(header.extra)
             written[slot].lastTerm = Term(header.previousTerm)
+        }
+        // Repairs fill holes; truncations, and starts above them, void them.
+        if hasHoles[slot], header.kind != .hardState, holes(of: header.shard).isEmpty {
+            hasHoles[slot] = false
+            filled.append(header.shard)
         }
     }
 
@@ -187,6 +194,7 @@ extension NodeLog {
             durableThrough = group.through
             events.append(.durable(through: durableThrough))
         }
+        for shard in group.filled { events.append(.holesFilled(shard)) }
         if group.isLifeOpening { lifeOpened(&ops, &events) }
         advanceRoll(&ops)
         advanceExpiry(&ops)

@@ -73,7 +73,17 @@ extension NodeLog {
         lastGroup = recovery!.lastGroup
         life = recovery!.highestLife + 1
         precondition(life < 1 << 24, "the directory was opened 16 million times")
-        recovery!.step = .identityWrite
+        if active.number == 0 {
+            // The first segment comes before the first life, so that a directory that had a life always has a segment.
+            recovery!.step = .firstSegment
+            roll = .awaitingSpare
+            advanceRoll(&ops)
+        } else {
+            writeIdentity(&ops)
+        }
+    }
+
+    mutating func writeIdentity(_ ops: inout [DiskOperation]) {
         let file = FileName.identityTemporary
         let identity = IdentityFile(cluster: cluster, me: me, life: life).encoded()
         emit(.open(file, create: true), .write, .logWrite, &ops)
@@ -85,10 +95,6 @@ extension NodeLog {
     }
 
     mutating func identityNamed(_ ops: inout [DiskOperation]) {
-        guard active.number > 0 else {
-            startLife(&ops)
-            return
-        }
         // What was read may have come from the page cache of a process that died before its sync.
         recovery!.step = .segmentSynced
         emit(.sync(.segment(active.number)), .write, .recovery, &ops)
@@ -96,16 +102,11 @@ extension NodeLog {
 
     mutating func startLife(_ ops: inout [DiskOperation]) {
         recovery!.step = .opening
-        if active.number == 0 {
-            roll = .awaitingSpare
-            advanceRoll(&ops)
-        } else {
-            synced = lastAddress
-            active.opening = GroupHeader.lifeOpeningFlag
-            if active.end == SegmentHeader.bytes { active.opening |= GroupHeader.segmentOpeningFlag }
-            prepareSpare(&ops)
-            flush(&ops)
-        }
+        synced = lastAddress
+        active.opening = GroupHeader.lifeOpeningFlag
+        if active.end == SegmentHeader.bytes { active.opening |= GroupHeader.segmentOpeningFlag }
+        prepareSpare(&ops)
+        flush(&ops)
     }
 
     /// The first group of this life is durable: the cut, if there was one, is too.
@@ -116,6 +117,7 @@ extension NodeLog {
         events.append(contentsOf: recovery.damages)
         let recovered = shards.indices.map { recoveredShard($0) }
         for (slot, shard) in recovered.enumerated() {
+            hasHoles[slot] = !shard.holes.isEmpty
             let place = recovery.damageAt[slot] ?? .zero
             for hole in shard.holes {
                 events.append(

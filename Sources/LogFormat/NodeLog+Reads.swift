@@ -236,6 +236,7 @@ extension NodeLog {
         let slot = slot(job.shard)
         if let extent = indexes[slot].find(ref.index), extent.segment == job.segment {
             indexes[slot].remove(IndexRange(from: ref.index, through: ref.index))
+            hasHoles[slot] = !holes(of: job.shard).isEmpty
         }
         events.append(
             .damaged(

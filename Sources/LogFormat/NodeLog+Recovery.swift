@@ -52,10 +52,9 @@ extension NodeLog {
         case .scanning: scanned(bytes, &ops)
         case .salvaging: salvaged(bytes, &ops)
         case .memberships: membershipRead(bytes, &ops)
-        case .identityWrite: break
         case .identityNamed: identityNamed(&ops)
         case .segmentSynced: startLife(&ops)
-        case .opening: break
+        case .firstSegment, .opening: break
         }
     }
 
@@ -80,7 +79,7 @@ extension NodeLog {
             return (shardA.rawValue, b) < (shardB.rawValue, a)
         }
         let hasIdentity = files.contains { $0.name == .identity }
-        wasEmpty = !hasIdentity && recovery!.segmentFiles.isEmpty && recovery!.checkpointFiles.isEmpty
+        wasEmpty = recovery!.segmentFiles.isEmpty
         if hasIdentity {
             next(.identity, .read(.identity, offset: 0, count: IdentityFile.bytes), .read, &ops)
         } else {
@@ -106,7 +105,10 @@ extension NodeLog {
                 refuse(refusal, &events)
                 return
             }
-            recovery!.identity = identity
+            if identity.life > 0, recovery!.segmentFiles.isEmpty {
+                refuse(.segmentsMissing(me.incarnation), &events)
+                return
+            }
             recovery!.highestLife = identity.life
         }
         nextCheckpoint(&ops)

@@ -42,7 +42,7 @@ extension NodeLog {
         case .hardState:
             tails[slot].hard = HardState(header)
             tails[slot].doubt = Doubt(rawValue: header.detail)
-            tails[slot].doubtIndex = LogIndex(header.previousTerm)
+            tails[slot].doubtTerm = Term(header.previousTerm)
             recovery!.suspectHard[slot] = false
         case .logStart: replayStart(header, payload, slot, segment)
         }
@@ -142,11 +142,11 @@ extension NodeLog {
 
     /// Applies what only shows once everything is read: checkpoints above holes, and what stayed in doubt.
     mutating func settle(_ slot: Int) {
-        if recovery!.suspectTail[slot] {
-            tails[slot].doubt.formUnion([.tail, .vote])
-            tails[slot].doubtIndex = tails[slot].last.next
+        // Votes rest on the end of the log as much as on the hard state.
+        if recovery!.suspectTail[slot] || recovery!.suspectHard[slot] {
+            tails[slot].doubt.insert(.vote)
+            tails[slot].doubtTerm = max(tails[slot].hard.term, tails[slot].lastTerm)
         }
-        if recovery!.suspectHard[slot] { tails[slot].doubt.insert(.vote) }
         if let checkpoint = checkpoints[slot].first(where: { chain(slot, from: $0) != nil }) {
             let start = LogStart(
                 index: checkpoint.index, term: checkpoint.term, membership: checkpoint.membership)
@@ -167,7 +167,7 @@ extension NodeLog {
         tails[slot].hard.commit = min(tails[slot].hard.commit, tails[slot].last)
         let tail = tails[slot]
         written[slot] = ShardWritten(
-            start: tail.start, hard: tail.hard, doubt: tail.doubt, doubtIndex: tail.doubtIndex, last: tail.last,
+            start: tail.start, hard: tail.hard, doubt: tail.doubt, doubtTerm: tail.doubtTerm, last: tail.last,
             lastTerm: tail.lastTerm)
     }
 
@@ -177,7 +177,11 @@ extension NodeLog {
         let holes = indexes[slot].gaps(after: tail.start.index, through: tail.last)
         var fence = tail.doubt.fence
         if !holes.isEmpty { fence.insert(.noCampaign) }
-        let doubtful = tail.doubt.contains(.tail) ? tail.doubtIndex : nil
+        var runs = tail.runs
+        if tail.last > tail.start.index, runs.first?.firstIndex != tail.start.index.next {
+            // A hole right at the start: its terms are a guess, like those of any hole of several entries.
+            runs.insert(TermRun(firstIndex: tail.start.index.next, term: tail.start.term), at: 0)
+        }
         let lastOrdinal = indexes[slot].extents.reversed().lazy.compactMap { extent in
             self.tables[extent.segment]?.lastWithRecords(slot: slot, in: extent)
         }.first.map { Ordinal($0.firstOrdinal + UInt64($0.recordCount) - 1) }
@@ -185,9 +189,9 @@ extension NodeLog {
             shard: shards[slot],
             raft: RecoveredState(
                 hardState: tail.hard, membership: tail.start.membership, snapshotIndex: tail.start.index,
-                snapshotTerm: tail.start.term, termRuns: tail.runs, lastIndex: tail.last,
+                snapshotTerm: tail.start.term, termRuns: runs, lastIndex: tail.last,
                 configurationEntries: tail.configurations.map { ($0.index, $0.membership) }, fence: fence,
-                holeIndex: [holes.first?.from, doubtful].compactMap { $0 }.min()),
+                holeIndex: holes.first?.from),
             checkpoints: checkpoints[slot], lastOrdinal: lastOrdinal, holes: holes,
             firstReadable: indexes[slot].extents.first?.first)
     }

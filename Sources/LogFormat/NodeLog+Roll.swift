@@ -71,6 +71,10 @@ extension NodeLog {
     mutating func segmentNamed(_ ops: inout [DiskOperation]) {
         roll = .none
         openSegment(active.number + 1, end: SegmentHeader.bytes)
+        if recovery?.step == .firstSegment {
+            writeIdentity(&ops)
+            return
+        }
         active.opening = GroupHeader.segmentOpeningFlag
         if recovery != nil { active.opening |= GroupHeader.lifeOpeningFlag }
         prepareSpare(&ops)

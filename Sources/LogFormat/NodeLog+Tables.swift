@@ -91,6 +91,7 @@ extension NodeLog {
             for extent in lost {
                 let range = IndexRange(from: extent.first, through: extent.last)
                 indexes[slot].remove(range)
+                hasHoles[slot] = !holes(of: shards[slot]).isEmpty
                 events.append(
                     .damaged(
                         shards[slot], from: range.from, through: range.through, file: .segment(segment),

@@ -88,7 +88,10 @@ public struct NodeLog {
     var checkpointWrites: [CheckpointWrite?]
     var checkpointLoads: [CheckpointLoad?]
     var expiry: Expiry?
-    var pendingEvents: [LogEvent] = []
+    /// Whether a shard's log has holes.
+    var hasHoles: [Bool]
+    /// Shards whose last hole the group being built fills.
+    var filled: [ShardID] = []
     var isFull = false
     var freeSpaceAsked = false
     var bytesSinceFreeSpace = 0
@@ -107,6 +110,7 @@ public struct NodeLog {
         tails = shards.map { _ in ShardTail() }
         written = shards.map { _ in ShardWritten() }
         indexes = shards.map { _ in ShardIndex() }
+        hasHoles = shards.map { _ in false }
         checkpoints = shards.map { _ in [] }
         checkpointWrites = shards.map { _ in nil }
         checkpointLoads = shards.map { _ in nil }
@@ -128,7 +132,7 @@ public struct NodeLog {
     public var syncedAddress: LogAddress { synced }
     /// Set while free space is below the reserve.
     public var isDiskFull: Bool { isFull }
-    /// True after recovery of a directory that held nothing of this log: a new node, or a wiped disk.
+    /// True after recovery of a directory that had never held a log.
     public internal(set) var wasEmpty = false
 
     /// Last entry of the shard's log, staged ones included.

@@ -36,8 +36,8 @@ struct RecordHeader {
     var group: UInt64 = 0
     /// Entry, repair: first ordinal. Hard state: the vote (node low, incarnation high). Log start: last entry of the log.
     var extra: UInt64 = 0
-    /// Entry: term of the entry before. Truncation: term of the entry before `index`. Hard state: first doubtful entry.
-    /// Log start: term of the last entry. Repair: zero.
+    /// Entry: term of the entry before. Truncation: term of the entry before `index`. Hard state: the term in which the
+    /// doubt arose. Log start: term of the last entry. Repair: zero.
     var previousTerm: UInt64 = 0
     /// Entry, repair: ledger records in the entry.
     var recordCount: UInt32 = 0
@@ -97,15 +97,13 @@ struct RecordHeader {
 /// What a shard's hard state leaves in doubt, until the replica is repaired; bits of the record's `detail`.
 struct Doubt: OptionSet, Hashable, Sendable {
     let rawValue: UInt8
-    /// Entries from the record's `previousTerm` field (an index) on may have been lost.
-    static let tail = Doubt(rawValue: 1)
-    /// A newer term or vote may have been lost.
-    static let vote = Doubt(rawValue: 2)
-    static let quarantined = Doubt(rawValue: 4)
+    /// A newer term or vote, or the end of the log, may have been lost.
+    static let vote = Doubt(rawValue: 1)
+    /// A leader saw that this log ends before what it had acknowledged.
+    static let quarantined = Doubt(rawValue: 2)
 
     var fence: Fence {
         var fence: Fence = []
-        if contains(.tail) { fence.insert(.noCampaign) }
         if contains(.vote) { fence.insert(.noVote) }
         if contains(.quarantined) { fence.insert(.quarantined) }
         return fence

@@ -15,7 +15,7 @@ struct Recovery {
         case scanning
         case salvaging
         case memberships
-        case identityWrite
+        case firstSegment
         case identityNamed
         case segmentSynced
         case opening
@@ -23,7 +23,6 @@ struct Recovery {
 
     var step = Step.listing
     var files: [FileEntry] = []
-    var identity: IdentityFile?
     var highestLife: UInt64 = 0
 
     // Cursors

@@ -19,8 +19,8 @@ struct ShardTail {
     var configurations: [(index: LogIndex, membership: Membership)] = []
     var hard = HardState.initial
     var doubt: Doubt = []
-    /// First entry that may have been lost, where `doubt` holds `.tail`.
-    var doubtIndex = LogIndex.zero
+    /// The term in which the doubt arose: a leader of a later one that committed in it settles it.
+    var doubtTerm = Term.zero
 
     var lastTerm: Term { runs.last?.term ?? start.term }
 
@@ -100,7 +100,7 @@ struct ShardWritten {
     var start = LogStart()
     var hard = HardState.initial
     var doubt: Doubt = []
-    var doubtIndex = LogIndex.zero
+    var doubtTerm = Term.zero
     var last = LogIndex.zero
     var lastTerm = Term.zero
 }
