@@ -126,6 +126,7 @@ extension ClientCore {
         }
         unsend(slot)
         slab.entries[Int(slot)].lastRefusal = refusal.code
+        if refusal.code.mayFollowProposal { slab.entries[Int(slot)].mayBeLogged = true }
         enqueue(slot, front: true)
         let asked = Int(refusal.retryAfterMilliseconds)
         if refusal.code == .overloaded || routes[route].isFixed {
@@ -195,5 +196,16 @@ extension ClientCore {
         slab.entries[index].bytes -= Int32(Instruction.size)
         enqueue(slot, front: true)
         pump(Int(slab.entries[index].route), now, &out)
+    }
+}
+
+extension RefusalCode {
+    /// A leader that loses its shard refuses with these what it had already proposed, and what it proposed may still be
+    /// committed by the next leader. Sent by a node that never led, they mean "not here"; the codes are the same.
+    var mayFollowProposal: Bool {
+        switch self {
+        case .notLeader, .unavailable, .shuttingDown: true
+        default: false
+        }
     }
 }

@@ -92,10 +92,10 @@ extension ClientCore {
 
     // MARK: - Ends
 
-    /// The deadline has passed. What was never in doubt is known to be undecided.
+    /// The deadline has passed. What no leader can have logged is known to be undecided.
     private mutating func expire(_ slot: Int32, _ out: inout ClientOutput) {
         let entry = slab.entries[Int(slot)]
-        if entry.state == .sent || entry.inDoubt {
+        if entry.state == .sent || entry.inDoubt || entry.mayBeLogged {
             end(slot, .unknown, &out)
         } else {
             let code = entry.lastRefusal ?? .unavailable

@@ -15,7 +15,7 @@ import Wire
 /// same ids until their outcome is known; the cluster answers a repeated id with the original outcome.
 ///
 /// One owner, one thread. Methods append effects to a `ClientOutput`; bytes to send are fetched with `flush`. Nothing is
-/// allocated per payment once buffers have grown to their working size.
+/// allocated per payment once buffers have grown to their working size; a flush hands its bytes over and makes new room.
 public struct ClientCore {
     public let topology: ClusterTopology
     public let configuration: ClientConfiguration
@@ -101,14 +101,17 @@ public struct ClientCore {
 
     // MARK: - Bytes to send
 
-    /// Hands over what waits to be sent, connection by connection; the bytes are valid inside `body` only.
-    public mutating func flush(_ body: (ConnectionID, UnsafeRawBufferPointer) -> Void) {
+    /// Hands over what waits to be sent, connection by connection, each as one array that is the caller's from then on.
+    public mutating func flush(_ body: (ConnectionID, [UInt8]) -> Void) {
         for connection in dirty {
             let index = Int(connection.rawValue)
             connections[index].isDirty = false
-            guard outputs[index].count > 0 else { continue }
-            outputs[index].bytes.withUnsafeBytes { body(connection, $0) }
-            outputs[index].bytes.removeAll(keepingCapacity: outputs[index].bytes.capacity <= 4 << 20)
+            let count = outputs[index].count
+            guard count > 0 else { continue }
+            // The next flush is likely to be as large as this one.
+            var bytes = WireWriter(reserving: count + count / 4)
+            swap(&bytes, &outputs[index])
+            body(connection, bytes.bytes)
         }
         dirty.removeAll(keepingCapacity: true)
     }

@@ -45,7 +45,7 @@ public enum RecordResult: Hashable, Sendable {
     case decided(Decision)
     /// The id was decided before with another body.
     case conflict(Decision)
-    /// Nothing was decided, and nothing that was sent can still be: the id is free.
+    /// Nothing was decided, and nothing that was sent can still be: never sent, or refused before any log.
     case refused(RefusalCode)
     /// The deadline passed without an answer. It may have been accepted, now or later: ask again with this id.
     case unknown

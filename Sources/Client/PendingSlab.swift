@@ -22,6 +22,8 @@ struct Pending {
     var inDoubt = false
     /// May be sent again after it was in doubt.
     var repeatable = true
+    /// A node that may have put it into its log gave up leading: no more proof either, but no reason to ask twice.
+    var mayBeLogged = false
     /// Why it was last refused for the time being.
     var lastRefusal: RefusalCode?
     var generation: UInt32 = 1

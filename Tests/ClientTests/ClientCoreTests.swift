@@ -106,15 +106,26 @@ struct ClientCoreTests {
         #expect(world.cluster.timesDecided[World.instruction(1).id] == 1)
     }
 
-    @Test("nobody leads: the deadline ends it, and since nobody took it, it is known to be undecided")
-    func deadlineUndecided() {
+    @Test("nobody leads: unknown at the deadline, for a node that stopped leading may have logged it")
+    func deadlineLeaderless() {
         var world = World()
         world.lead(1, nil)
         world.submit(1, within: .milliseconds(500))
         world.step(490)
         #expect(world.completions.isEmpty)
         world.step(20)
-        #expect(world.result(1) == .refused(.notLeader))
+        #expect(world.result(1) == .unknown)
+    }
+
+    @Test(
+        "refused before the log until the deadline: known to be undecided",
+        arguments: [RefusalCode.overloaded, .diskFull])
+    func deadlineUndecided(code: RefusalCode) {
+        var world = World()
+        for node in 0..<3 { world.cluster.nodes[node].refusal = Refusal(code) }
+        world.submit(1, within: .milliseconds(500))
+        world.step(520)
+        #expect(world.result(1) == .refused(code))
     }
 
     @Test("sent and never answered: unknown at the deadline")

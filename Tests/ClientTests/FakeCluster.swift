@@ -175,7 +175,7 @@ struct World {
             core.tick(now: now, &out)
             act()
             var sent: [(ConnectionID, [UInt8])] = []
-            core.flush { sent.append(($0, Array($1))) }
+            core.flush { sent.append(($0, $1)) }
             for (connection, bytes) in sent where open.contains(connection.rawValue) {
                 let node = position(core.node(of: connection).id)
                 cluster.receive(bytes, at: node, on: connection.rawValue)

@@ -1,0 +1,56 @@
+import ClearingModel
+import Client
+import NIOCore
+import NIOPosix
+
+/// Runs a load from start to end.
+public enum LoadRunner {
+    /// Runs a load and returns when everything that was sent has ended. Blocks the calling thread; the load has one event
+    /// loop of its own.
+    ///
+    /// - Throws: `LoadError` where it cannot run; a load that ran badly has a result that says so.
+    public static func run(_ configuration: LoadConfiguration) throws -> LoadResult {
+        try check(configuration)
+        let journal = try configuration.journalPath.map { try LineFile(path: $0) }
+        let series = try configuration.seriesPath.map { try LineFile(path: $0) }
+        series?.buffer.append(contentsOf: LoadStatistics.Row.header.utf8)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        defer { try? group.syncShutdownGracefully() }
+        let loop = group.next()
+        let finished = loop.makePromise(of: LoadResult.self)
+        let files = Confined((journal, series))
+        loop.execute {
+            do {
+                let engine = try LoadEngine(
+                    configuration: configuration, loop: loop, journal: files.value.0, series: files.value.1,
+                    finished: finished)
+                // The driver knows its owner weakly: the engine lives until the load has ended.
+                let keep = NIOLoopBound(engine, eventLoop: loop)
+                finished.futureResult.whenComplete { _ in _ = keep.value.phase }
+                engine.begin()
+            } catch {
+                finished.fail(error)
+            }
+        }
+        let result = try finished.futureResult.wait()
+        try journal?.finish()
+        try series?.finish()
+        return result
+    }
+
+    private static func check(_ configuration: LoadConfiguration) throws(LoadError) {
+        guard !configuration.identities.isEmpty else { throw .noIdentity }
+        guard (1...Limits.maximumRecords).contains(configuration.batch) else {
+            throw .invalid("a batch has 1 to \(Limits.maximumRecords) records")
+        }
+        guard configuration.connections >= 1, configuration.window >= 1, configuration.maximumPending >= 1,
+            configuration.timeoutSeconds > 0
+        else { throw .invalid("connections, window, pending and timeout must be positive") }
+    }
+
+    /// Hands values to the loop that only it uses until the load has ended.
+    private struct Confined<Value>: @unchecked Sendable {
+        let value: Value
+        init(_ value: Value) { self.value = value }
+    }
+}
