@@ -3,7 +3,7 @@ import ClearingModel
 /// The transaction index of one business day: extendible hashing (Fagin, Nievergelt, Pippenger, Strong, TODS 1979) over pages
 /// of 256 slots.
 ///
-///     fingerprint ── top 12 bits ──► region (64 of them) ── low bits ──► directory ──► page ── bits 32…37 ──► line of 4 slots
+///     fingerprint ── top 12 bits ──► region (64 of them) ── low bits ──► directory ──► page ── bits 32…36 ──► line of 8 slots
 ///
 /// An insertion splits at most a few pages and doubles at most one region's small directory, so there is no stall at any size.
 /// The regions take unequal shares of the fingerprints, region i in proportion to 2^(i/64): equal shares would fill all
@@ -104,11 +104,15 @@ public final class IndexPartition {
         digest = digest &+ sum
     }
 
+    /// First slot of the line (128 bytes, two cache lines) where a fingerprint belongs.
+    @inline(__always)
+    static func line(_ fingerprint: UInt64) -> Int { Int(truncatingIfNeeded: (fingerprint >> 32) & 31) &* 8 }
+
     @inline(__always)
     static func probe(
         _ page: UnsafeMutablePointer<IndexSlot>, _ fingerprint: UInt64
     ) -> UnsafeMutablePointer<IndexSlot>? {
-        var at = Int(truncatingIfNeeded: (fingerprint >> 32) & 63) &* 4
+        var at = line(fingerprint)
         var left = probeLimit
         while left > 0 {
             let slot = page + at
@@ -193,8 +197,7 @@ public final class IndexPartition {
         for candidate in 0..<slotsPerPage {
             let crossed = (1..<probeLimit).contains { distance in
                 let i = (candidate + distance - 1) & 255
-                let line = Int(truncatingIfNeeded: (slots[i].fingerprint >> 32) & 63) * 4
-                return (i - line) & 255 >= distance
+                return (i - line(slots[i].fingerprint)) & 255 >= distance
             }
             if !crossed { return candidate }
         }
