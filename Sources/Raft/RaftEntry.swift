@@ -95,6 +95,7 @@ public struct Fence: OptionSet, Hashable, Sendable {
 
 /// What the node's log knows of one replica when the process starts.
 public struct RecoveredState: Sendable {
+    /// Its commit may be raised to what a checkpoint covers: that was applied, and so committed.
     public var hardState: HardState
     /// The membership at `snapshotIndex`; at the start of a log, the one that the group was made with.
     /// Empty for a replica that has yet to be told that it belongs to the group.

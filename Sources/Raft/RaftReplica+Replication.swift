@@ -10,7 +10,7 @@ extension RaftReplica {
         role = .leader
         leader = me
         leaderSince = now
-        heartbeatDue = now + Limits.heartbeatInterval
+        scheduleHeartbeat()
         sequence = 0
         transfer = nil
         clockSkewed = false
@@ -41,12 +41,18 @@ extension RaftReplica {
         guard role == .leader else { return }
         tickTransfer(&effects)
         if now >= heartbeatDue {
-            heartbeatDue = now + Limits.heartbeatInterval
+            scheduleHeartbeat()
             checkClock()
             sendHeartbeats(&effects)
             askForSnapshots(&effects)
         }
         followers.removeAll { $0.departing != nil && now >= $0.departBy }
+    }
+
+    /// Heartbeats are due at multiples of the interval, so that those of all groups on a node travel together.
+    private mutating func scheduleHeartbeat() {
+        let interval = Limits.heartbeatInterval.nanoseconds
+        heartbeatDue = MonotonicTime((now.rawValue / interval + 1) * interval)
     }
 
     /// Check quorum: a leader that hears no majority may have been replaced long ago.
@@ -87,36 +93,35 @@ extension RaftReplica {
 
     /// Sends as much as the follower's state allows.
     mutating func sendAppends(_ position: Int, _ effects: inout [RaftEffect]) {
-        while true {
-            let follower = followers[position]
-            guard !follower.loading, !follower.waitsForReply else { return }
-            switch follower.state {
+        while !followers[position].loading, !followers[position].waitsForReply {
+            let next = followers[position].next
+            switch followers[position].state {
             case .quarantined, .snapshot: return
             case .probe: break
-            case .replicate: if follower.next > log.lastIndex || !follower.hasRoom { return }
+            case .replicate: if next > log.lastIndex || !followers[position].hasRoom { return }
             }
-            guard let previousTerm = log.term(at: follower.next.previous) else {
-                followers[position].become(.snapshot, next: follower.next)
+            guard let previousTerm = log.term(at: next.previous) else {
+                followers[position].become(.snapshot, next: next)
                 followers[position].snapshotAskedAt = now
-                effects.append(.needsSnapshot(for: follower.replica))
+                effects.append(.needsSnapshot(for: followers[position].replica))
                 return
             }
-            if follower.next < log.cacheFirst, follower.next <= log.lastIndex {
-                if let failed = follower.loadFailedAt, now - failed < Limits.heartbeatInterval { return }
+            if next < log.cacheFirst, next <= log.lastIndex {
+                if let failed = followers[position].loadFailedAt, now - failed < Limits.heartbeatInterval { return }
                 followers[position].loading = true
-                effects.append(
-                    .loadEntries(for: follower.replica, from: follower.next, maxBytes: Limits.maximumEntryBytes))
+                let replica = followers[position].replica
+                effects.append(.loadEntries(for: replica, from: next, maxBytes: Limits.maximumEntryBytes))
                 return
             }
-            sendAppend(position, previousTerm, entriesFromMemory(for: follower), &effects)
+            let most = max(1, Limits.maximumInflightEntries - followers[position].inflightEntries)
+            sendAppend(position, previousTerm, entriesFromMemory(from: next, atMost: most), &effects)
         }
     }
 
-    /// The next entries for one message: at least one, then as many as fit a frame and the follower's window.
-    private func entriesFromMemory(for follower: FollowerProgress) -> [RaftEntry] {
+    /// Entries for one message: at least one, then as many as fit a frame.
+    private func entriesFromMemory(from first: LogIndex, atMost most: Int) -> [RaftEntry] {
         var entries: [RaftEntry] = []
-        var (index, bytes) = (follower.next, 0)
-        let most = max(1, Limits.maximumInflightEntries - follower.inflightEntries)
+        var (index, bytes) = (first, 0)
         while entries.count < most, let entry = log.entry(at: index) {
             bytes += entry.payload.count
             if !entries.isEmpty, bytes > Limits.maximumEntryBytes { break }
@@ -130,18 +135,17 @@ extension RaftReplica {
         _ position: Int, _ previousTerm: Term, _ entries: [RaftEntry], _ effects: inout [RaftEffect]
     ) {
         sequence += 1
-        let follower = followers[position]
-        let probe = follower.state == .probe
+        let probe = followers[position].state == .probe
         let append = RaftMessage.Append(
-            sequence: sequence, previousIndex: follower.next.previous, previousTerm: previousTerm, commit: commit,
-            probe: probe, entries: entries)
+            sequence: sequence, previousIndex: followers[position].next.previous, previousTerm: previousTerm,
+            commit: commit, probe: probe, entries: entries)
         followers[position].appendSequence = sequence
         if probe {
             followers[position].waitsForReply = true
         } else if let last = entries.last {
             followers[position].sent(through: last.index, bytes: entries.reduce(0) { $0 + $1.payload.count })
         }
-        send(.append(append), to: follower.replica, &effects)
+        send(.append(append), to: followers[position].replica, &effects)
     }
 
     /// Answers `RaftEffect.loadEntries`: consecutive entries from the index asked for, or none if they cannot be read.
@@ -152,14 +156,14 @@ extension RaftReplica {
         observe(now, wall)
         guard role == .leader, let position = follower(replica), followers[position].loading else { return }
         followers[position].loading = false
-        let follower = followers[position]
-        let usable = follower.state == .probe || follower.state == .replicate
-        if usable, let first = entries.first, first.index == follower.next,
+        let (state, next) = (followers[position].state, followers[position].next)
+        let usable = state == .probe || state == .replicate
+        if usable, let first = entries.first, first.index == next,
             let previousTerm = log.term(at: first.index.previous), areOurs(entries)
         {
             followers[position].loadFailedAt = nil
             sendAppend(position, previousTerm, oneMessage(of: entries), &effects)
-        } else if usable, entries.isEmpty || entries[0].index == follower.next {
+        } else if usable, entries.isEmpty || entries[0].index == next {
             followers[position].loadFailedAt = self.now
         }
         sendAppends(position, &effects)
@@ -201,117 +205,5 @@ extension RaftReplica {
                 sequence: sequence, commit: min(commit, follower.match), quarantined: follower.state == .quarantined)
             send(.heartbeat(heartbeat), to: follower.replica, &effects)
         }
-    }
-
-    // MARK: - Replies
-
-    mutating func handleReply(
-        _ from: ReplicaID, match: LogIndex, _ followed: RaftMessage.Followed, wall: WallTime?,
-        _ effects: inout [RaftEffect]
-    ) {
-        guard let position = heard(from, followed, &effects) else { return }
-        if let wall { sampleClock(position, wall, followed) }
-        acknowledge(position, match: match, followed)
-        // The order matters: a commit may end this leadership, and with it the books on followers.
-        advanceCommit(&effects)
-        confirmReads(&effects)
-        guard role == .leader, let position = follower(from) else { return }
-        if let departed = followers[position].departSequence, followed.sequence >= departed {
-            followers.remove(at: position)
-            return
-        }
-        sendAppends(position, &effects)
-        continueTransfer(&effects)
-    }
-
-    /// What every reply of a follower in this term tells; its position, unless it counts for nothing.
-    private mutating func heard(
-        _ from: ReplicaID, _ followed: RaftMessage.Followed, _ effects: inout [RaftEffect]
-    ) -> Int? {
-        guard role == .leader, let position = follower(from), followed.sequence <= sequence else { return nil }
-        let follower = followers[position]
-        followers[position].lastHeard = now
-        followers[position].answered = max(follower.answered, followed.sequence)
-        if follower.state == .quarantined { return nil }
-        // It answers a message that was sent after it had acknowledged more than its log now holds.
-        if followed.sequence > follower.matchSequence, followed.lastIndex < follower.match {
-            followers[position].become(.quarantined, next: follower.next)
-            followers[position].match = .zero
-            effects.append(.quarantined(from))
-            return nil
-        }
-        return position
-    }
-
-    private mutating func acknowledge(_ position: Int, match: LogIndex, _ followed: RaftMessage.Followed) {
-        guard match <= log.lastIndex, followed.matched <= log.lastIndex else { return }
-        if match > followers[position].match {
-            followers[position].match = match
-            followers[position].matchSequence = sequence
-            followers[position].acknowledged(through: match)
-        }
-        let follower = followers[position]
-        let agreed = max(follower.match, followed.matched)
-        switch follower.state {
-        case .probe:
-            if agreed >= follower.next.previous {
-                followers[position].become(.replicate, next: agreed.next)
-            } else if followed.sequence >= follower.appendSequence {
-                followers[position].waitsForReply = false
-            }
-        case .replicate:
-            if follower.next <= agreed { followers[position].next = agreed.next }
-            guard followed.sequence >= follower.appendSequence else { break }
-            followers[position].waitsForReply = false
-            // It answers the newest append, or something later, and lacks what was sent before: a message was lost.
-            if agreed < follower.next.previous { followers[position].become(.replicate, next: agreed.next) }
-        case .snapshot:
-            if agreed >= log.startIndex { followers[position].become(.replicate, next: agreed.next) }
-        case .quarantined: break
-        }
-        trimCache()
-    }
-
-    mutating func handleReject(
-        _ from: ReplicaID, _ reject: RaftMessage.AppendReject, _ followed: RaftMessage.Followed,
-        _ effects: inout [RaftEffect]
-    ) {
-        guard let position = heard(from, followed, &effects) else { return }
-        confirmReads(&effects)
-        let follower = followers[position]
-        let isStale =
-            switch follower.state {
-            case .probe: reject.previousIndex != follower.next.previous
-            case .replicate: reject.previousIndex <= follower.match || reject.previousIndex >= follower.next
-            case .snapshot, .quarantined: true
-            }
-        guard !isStale else { return }
-        let agreed = log.lastIndex(
-            upTo: min(reject.hintIndex, reject.previousIndex.previous), termAtMost: reject.hintTerm)
-        followers[position].become(.probe, next: max(agreed, follower.match).next)
-        sendAppends(position, &effects)
-    }
-
-    /// A connection ended: what was on its way is lost.
-    mutating func connectionLost(to node: NodeID) {
-        for position in followers.indices where followers[position].replica.node == node {
-            // The next reply says where to go on; until then nothing is sent into the void.
-            followers[position].waitsForReply = true
-            followers[position].appendSequence = sequence
-        }
-    }
-
-    // MARK: - Commit
-
-    /// Commits what a majority of voters has durably, if it is of this term (Raft §5.4.2).
-    mutating func advanceCommit(_ effects: inout [RaftEffect]) {
-        guard role == .leader else { return }
-        let reached = Quorum.reached(by: memberships.current.voters) { voter in
-            voter == me ? durability.index : follower(voter).map { followers[$0].match } ?? .zero
-        }
-        guard let reached, reached > commit, log.term(at: reached) == term else { return }
-        commit(through: reached, &effects)
-        startReadRound(&effects)
-        if memberships.currentIndex <= commit, !memberships.current.isVoter(me) { leaveAfterRemoval(&effects) }
     }
 }

@@ -160,41 +160,6 @@ public struct RaftReplica: Sendable {
         resetElectionDeadline()
     }
 
-    // MARK: - State to read
-
-    public var lastIndex: LogIndex { log.lastIndex }
-    public var lastTerm: Term { log.lastTerm }
-    /// The first entry that the log still has; `lastIndex + 1` where it is empty.
-    public var firstIndex: LogIndex { log.startIndex.next }
-    /// The membership in force: the newest in the log, committed or not.
-    public var membership: Membership { memberships.current }
-    public var committedMembership: Membership { memberships.committed }
-    public var isLeader: Bool { role == .leader }
-    public var isFenced: Bool { !fence.isEmpty || halted != nil }
-    /// The log is durable here up to this index.
-    public var durableIndex: LogIndex { durability.index }
-    /// Term, vote and commit as a new log segment would open with them.
-    public var hardState: HardState { HardState(term: term, vote: vote, commit: commit) }
-    /// This leader has committed in its own term: it may serve reads and change the membership.
-    public var hasCommittedInTerm: Bool { role == .leader && commit >= firstIndexOfTerm }
-    /// Bytes of entries held in memory.
-    public var cachedBytes: Int { log.cacheBytes }
-
-    /// The term of an entry; `nil` outside `firstIndex - 1 ... lastIndex`.
-    public func term(at index: LogIndex) -> Term? { log.term(at: index) }
-
-    /// An entry from memory; every one above the applied index that came since start is there. `nil`: read the log.
-    public func entry(at index: LogIndex) -> RaftEntry? { log.entry(at: index) }
-
-    /// The leader's followers in a fixed order; empty on others.
-    public var followerStatus: [FollowerStatus] {
-        followers.map {
-            FollowerStatus(
-                replica: $0.replica, state: $0.state, match: $0.match, lag: max(0, log.lastIndex - $0.match),
-                lastHeard: $0.lastHeard, isVoter: membership.isVoter($0.replica))
-        }
-    }
-
     // MARK: - Inputs of every role
 
     /// Lets time pass; called about every 5 to 10 ms, and never later because a disk is slow.
@@ -202,8 +167,8 @@ public struct RaftReplica: Sendable {
         guard halted == nil else { return }
         observe(now, wall)
         if role == .leader { tickLeader(&effects) } else { tickElection(&effects) }
-        if commit > savedCommit, self.now - commitSavedAt >= .seconds(1) { hardStateChanged = true }
         finish(&effects)
+        saveCommit(&effects)
     }
 
     /// Takes a message of another replica, in whatever order and however often it comes.
@@ -274,6 +239,7 @@ public struct RaftReplica: Sendable {
             if incarnations[position].incarnation > replica.incarnation { return false }
             incarnations[position] = replica
         } else {
+            guard incarnations.count < Limits.maximumNodes else { return false }
             incarnations.append(replica)
         }
         return true
@@ -296,6 +262,14 @@ public struct RaftReplica: Sendable {
         savedCommit = commit
         commitSavedAt = now
         effects.append(.persistHardState(hardState, hardStateSequence))
+    }
+
+    /// Saves the commit hint once a second while it moves; nothing waits for it.
+    private mutating func saveCommit(_ effects: inout [RaftEffect]) {
+        guard commit > savedCommit, now - commitSavedAt >= .seconds(1) else { return }
+        savedCommit = commit
+        commitSavedAt = now
+        effects.append(.persistHardState(hardState, durability.request()))
     }
 
     mutating func announce(_ effects: inout [RaftEffect]) {
