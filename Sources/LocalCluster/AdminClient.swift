@@ -90,10 +90,10 @@ enum SocketAddress {
 
 /// Finding ports that nobody uses.
 enum PortProbe {
-    /// Whether this process could listen on an IPv4 address and port now.
-    static func isFree(_ address: String, _ port: UInt16) -> Bool {
+    /// Why this process could not listen on an IPv4 address and port now, as `errno`; 0 where it could.
+    static func hindrance(_ address: String, _ port: UInt16) -> Int32 {
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard descriptor >= 0 else { return false }
+        guard descriptor >= 0 else { return errno }
         defer { close(descriptor) }
         var yes: Int32 = 1
         // As the nodes do: a port whose last connection is in TIME_WAIT counts as free.
@@ -104,8 +104,10 @@ enum PortProbe {
                 bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         }
-        return bound == 0 && listen(descriptor, 1) == 0
+        return bound == 0 && listen(descriptor, 1) == 0 ? 0 : errno
     }
+
+    static func isFree(_ address: String, _ port: UInt16) -> Bool { hindrance(address, port) == 0 }
 
     /// The first base from 7400 whose whole block is free on every address of 127/8 that the nodes will use.
     static func freeBase(nodes: Int) throws(LaunchError) -> UInt16 {

@@ -19,6 +19,18 @@ public struct ClusterStatus: Codable, Hashable, Sendable {
         public var dataCentre: String
         public var address: String
         public var admin: String
+
+        /// `pid` is there in any case: `null` for a node that is down.
+        public func encode(to encoder: any Encoder) throws {
+            var fields = encoder.container(keyedBy: CodingKeys.self)
+            try fields.encode(id, forKey: .id)
+            try fields.encode(pid, forKey: .pid)
+            try fields.encode(state, forKey: .state)
+            try fields.encode(city, forKey: .city)
+            try fields.encode(dataCentre, forKey: .dataCentre)
+            try fields.encode(address, forKey: .address)
+            try fields.encode(admin, forKey: .admin)
+        }
     }
 
     public struct Group: Codable, Hashable, Sendable {
@@ -33,6 +45,18 @@ public struct ClusterStatus: Codable, Hashable, Sendable {
         public var replicas: [UInt32]
         /// The last directory change that its leader has applied.
         public var directoryVersion: UInt64
+
+        /// `leader` is there in any case: `null` while there is none.
+        public func encode(to encoder: any Encoder) throws {
+            var fields = encoder.container(keyedBy: CodingKeys.self)
+            try fields.encode(id, forKey: .id)
+            try fields.encode(leader, forKey: .leader)
+            try fields.encode(term, forKey: .term)
+            try fields.encode(commit, forKey: .commit)
+            try fields.encode(applied, forKey: .applied)
+            try fields.encode(replicas, forKey: .replicas)
+            try fields.encode(directoryVersion, forKey: .directoryVersion)
+        }
     }
 
     public var nodes: [Node]

@@ -99,6 +99,29 @@ extension Launcher {
         return !running.isEmpty
     }
 
+    /// Ends every node for a launcher that goes away itself: in order, and by force where that takes too long or `hurry` says so.
+    ///
+    /// Returns the nodes that had to be killed.
+    public func drain(hurry: () -> Bool) throws(LaunchError) -> [NodeID] {
+        let running = try directory.state().running
+        _ = try signal(running.map(\.nodeID), SIGCONT)
+        _ = try signal(running.map(\.nodeID), SIGTERM)
+        let deadline = Deadline(seconds: stopSeconds)
+        var left = running
+        while true {
+            left.removeAll { !($0.process?.isAlive ?? false) }
+            if left.isEmpty || deadline.hasPassed || hurry() { break }
+            Deadline.pause(milliseconds: 20)
+        }
+        _ = try kill(left.map(\.nodeID))
+        for node in running { if let process = node.process { _ = NodeProcess.reap(process.pid) } }
+        try directory.update { state in
+            for index in state.nodes.indices { state.nodes[index].process = nil }
+            state.launcher = nil
+        }
+        return left.map(\.nodeID)
+    }
+
     /// Removes the cluster and everything in it. Refused while a node or the launcher runs.
     public func purge() throws(LaunchError) {
         let state = try directory.state()
@@ -151,6 +174,27 @@ extension Launcher {
         try directory.update { $0.update(node) { $0.incarnation = incarnation.rawValue } }
         try formatData(node, cluster: cluster, incarnation: incarnation)
         return ReplicaID(node: node, incarnation: incarnation)
+    }
+
+    /// Waits until a new replica votes in every group and no older one of its node is left.
+    public func awaitReplica(_ replica: ReplicaID, in shards: [ShardID], seconds: Int) throws(LaunchError) {
+        let deadline = Deadline(seconds: seconds)
+        while true {
+            var waiting = shards
+            for report in try directory.state().running.compactMap({ NodeStatus.ask($0) }) {
+                for shard in report.shards where shard.isLeader && shard.holds(replica) {
+                    waiting.removeAll { $0.rawValue == shard.id }
+                }
+            }
+            if waiting.isEmpty { return }
+            if deadline.hasPassed {
+                let names = waiting.map(\.description).joined(separator: ", ")
+                throw .timeout(
+                    waitingFor: "node \(replica.node) as a voter of every group", seconds: seconds,
+                    state: "not yet in shard \(names); it goes on by itself, 'suanpan cluster status' shows it")
+            }
+            Deadline.pause(milliseconds: 200)
+        }
     }
 
     // MARK: - In the foreground

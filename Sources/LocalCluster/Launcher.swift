@@ -52,6 +52,26 @@ public struct Launcher {
         guard !directory.hasCluster else {
             throw .configuration("there is a cluster in \(directory.root) already: 'suanpan cluster purge' removes it")
         }
+        if let names = FileStore.names(directory.root),
+            let rest = names.first(where: { $0.hasPrefix("node-") || $0 == "certificates" || $0 == "topology.yaml" })
+        {
+            throw .configuration(
+                "\(directory.root) has '\(rest)' but no cluster.json: an earlier start was cut short. "
+                    + "Remove the directory, or name another with --dir")
+        }
+        do {
+            try make(request)
+        } catch {
+            for name in FileStore.names(directory.root) ?? [] where name.hasPrefix("node-") {
+                try? FileStore.removeAll("\(directory.root)/\(name)")
+            }
+            try? FileStore.removeAll(directory.certificates.directory)
+            try? FileStore.removeAll(directory.topologyFile)
+            throw error
+        }
+    }
+
+    private func make(_ request: Request) throws(LaunchError) {
         var random = SystemRandomNumberGenerator()
         let topology: ClusterTopology
         do {
@@ -129,11 +149,22 @@ public struct Launcher {
     /// A port that somebody else has is found before the first process starts.
     private func checkPorts(of nodes: [ClusterState.Node]) throws(LaunchError) {
         for node in nodes {
-            for (address, port) in [(node.address, node.port), ("127.0.0.1", node.admin)]
-            where !address.contains(":") && !PortProbe.isFree(address, port) {
-                throw .configuration(
-                    "node \(node.id) cannot listen on \(address):\(port), another process does: end it "
-                        + "('ss -ltnp sport = :\(port)' shows it), or make a new cluster with --dir")
+            for (address, port) in [(node.address, node.port), ("127.0.0.1", node.admin)] where !address.contains(":") {
+                switch PortProbe.hindrance(address, port) {
+                case 0: continue
+                case EADDRNOTAVAIL:
+                    throw .configuration(
+                        "\(address) of node \(node.id) is no address of this machine: the cluster's files are in "
+                            + "\(directory.root), copy them to its machines (docs/OPERATIONS.md, \"Not on one machine\")"
+                    )
+                case EADDRINUSE:
+                    throw .configuration(
+                        "node \(node.id) cannot listen on \(address):\(port), another process does: end it "
+                            + "('ss -ltnp sport = :\(port)' shows it), or make a new cluster with --dir")
+                case let code:
+                    throw .configuration(
+                        "node \(node.id) cannot listen on \(address):\(port): \(String(cString: strerror(code)))")
+                }
             }
         }
     }

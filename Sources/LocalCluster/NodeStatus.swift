@@ -19,6 +19,12 @@ public struct NodeStatus: Codable, Hashable, Sendable {
         public var replicas: [Replica]?
 
         public var isLeader: Bool { role == "leader" }
+
+        /// Whether this replica votes in the group, and no other incarnation of its node belongs to it.
+        func holds(_ replica: ReplicaID) -> Bool {
+            let own = (replicas ?? []).filter { $0.node == replica.node.rawValue }
+            return own.count == 1 && own[0].incarnation == replica.incarnation.rawValue && own[0].part == "voter"
+        }
     }
 
     public struct Replica: Codable, Hashable, Sendable {

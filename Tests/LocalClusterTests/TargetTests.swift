@@ -41,6 +41,7 @@ struct TargetTests {
         #expect(status.leaderless.count == 3)
         #expect(status.nodes.allSatisfy { $0.state == .stopped && $0.pid == nil })
         #expect(status.json.contains("\"admin\":\"http://127.0.0.1:7411\""))
+        #expect(status.json.contains("\"leader\":null") && status.json.contains("\"pid\":null"))
         #expect(status.table.contains("127.77.3.1:7403"))
     }
 
