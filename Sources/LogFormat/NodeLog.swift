@@ -138,6 +138,9 @@ public struct NodeLog {
     /// Last entry of the shard's log, staged ones included.
     public func lastIndex(of shard: ShardID) -> LogIndex { tails[slot(shard)].last }
 
+    /// Term of that entry.
+    public func lastTerm(of shard: ShardID) -> Term { tails[slot(shard)].lastTerm }
+
     /// Term of an entry between the log's start and its end.
     public func term(of shard: ShardID, at index: LogIndex) -> Term? { tails[slot(shard)].term(at: index) }
 

@@ -92,18 +92,23 @@ extension SegmentScan {
     private func lose(from offset: Int, to later: GroupHeader, _ result: inout Resolution) {
         let count = later.address.offset - offset
         result.isDamaged = true
+        var isComplete = false
         if let salvaged = salvaged[offset] {
-            for record in salvaged where record.header.group > result.lastGroup && record.header.group < later.number {
+            let records = salvaged.records.filter {
+                $0.header.group > result.lastGroup && $0.header.group < later.number
+            }
+            for record in records {
                 result.items.append(
                     record.isWhole ? .record(record.header, payload: record.payload) : .unreadable(record.header))
             }
+            // Its records fill the region to the last byte: nothing else was there.
+            isComplete = salvaged.end == later.address.offset && records.count == salvaged.records.count
         } else if count > 0 {
             result.regions.append(
                 Resolution.Region(
                     offset: offset, count: min(count, Self.window), after: result.lastGroup, before: later.number))
         }
-        // How many records there were stood in the lost header.
-        result.items.append(.damage(offset: offset, shards: .all, hardShards: .all))
+        if !isComplete { result.items.append(.damage(offset: offset, shards: .all, hardShards: .all)) }
         result.end = later.address.offset
         result.lastGroup = max(result.lastGroup, later.number - 1)
     }

@@ -20,6 +20,13 @@ struct ScannedGroup {
     var isWhole: Bool { hidden == 0 && records.allSatisfy(\.isWhole) }
 }
 
+/// What was found in a region without a valid group header.
+struct Salvage {
+    var records: [ScannedRecord]
+    /// Where the last payload ends, if the record headers fill their place without a gap.
+    var end: Int?
+}
+
 /// What a segment holds, in log order.
 enum LogItem {
     case record(RecordHeader, payload: Slab?)
@@ -48,7 +55,7 @@ struct SegmentScan {
     /// In file order.
     private(set) var groups: [ScannedGroup] = []
     /// Records found in regions without a valid group header, by the region's offset.
-    var salvaged: [Int: [ScannedRecord]] = [:]
+    var salvaged: [Int: Salvage] = [:]
 
     init(number: UInt64, size: Int, cluster: ClusterID, me: ReplicaID) {
         self.number = number
@@ -116,26 +123,31 @@ struct SegmentScan {
     mutating func salvage(_ bytes: UnsafeRawBufferPointer, at offset: Int) {
         var records: [ScannedRecord] = []
         var at = GroupHeader.size
-        var end = bytes.count
-        var group: UInt64?
-        while at + RecordHeader.size <= end {
-            if let record = RecordHeader(Layout.slice(bytes, at, RecordHeader.size)),
-                group == nil || record.group == group,
-                record.payloadLength == 0
-                    || Int(record.payloadOffset) >= offset
-                        && Int(record.payloadOffset) + Int(record.payloadLength) <= offset + bytes.count
-            {
-                group = record.group
-                if record.payloadLength > 0 { end = min(end, Int(record.payloadOffset) - offset) }
-                records.append(Self.scanned(record, bytes, base: offset))
-            } else if group != nil, end == bytes.count {
-                // No payload bounds the headers: stop at the first gap.
-                break
-            } else if at - GroupHeader.size > Layout.maximumGroupRecords * RecordHeader.size {
-                break
-            }
+        var headersEnd = at
+        var payloadsStart = bytes.count
+        var payloadsEnd = offset
+        while at + RecordHeader.size <= payloadsStart,
+            at < GroupHeader.size + Layout.maximumGroupRecords * RecordHeader.size
+        {
+            let slot = Layout.slice(bytes, at, RecordHeader.size)
             at += RecordHeader.size
+            guard let record = RecordHeader(slot), records.isEmpty || record.group == records[0].header.group else {
+                continue
+            }
+            if record.payloadLength > 0 {
+                let start = Int(record.payloadOffset) - offset
+                guard start >= at, start + Int(record.payloadLength) <= bytes.count else { continue }
+                payloadsStart = min(payloadsStart, start)
+                payloadsEnd = max(payloadsEnd, offset + start + Int(record.payloadLength))
+            }
+            headersEnd = at
+            records.append(Self.scanned(record, bytes, base: offset))
         }
-        salvaged[offset] = records
+        let isGapless =
+            !records.isEmpty && headersEnd == GroupHeader.size + records.count * RecordHeader.size
+            && bytes[headersEnd..<max(headersEnd, payloadsStart)].allSatisfy { $0 == 0 }
+        salvaged[offset] = Salvage(
+            records: records,
+            end: isGapless ? (payloadsEnd > offset ? payloadsEnd : offset + Layout.aligned(headersEnd)) : nil)
     }
 }
