@@ -136,8 +136,10 @@ extension ClientCore {
     }
 
     /// A ready connection of the identity to the node that may carry a further request.
+    ///
+    /// Mutating only so that `self` is passed by reference: a plain method, inlined, copies the whole struct.
     @inline(__always)
-    func room(identity: Int, node: Int) -> Int? {
+    mutating func room(identity: Int, node: Int) -> Int? {
         let width = configuration.connectionsPerNode
         let first = (identity * topology.nodes.count + node) * width
         for step in 0..<width {

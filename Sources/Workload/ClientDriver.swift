@@ -19,8 +19,9 @@ public struct ClientIdentity: Sendable {
 protocol ClientDriverOwner: AnyObject {
     /// Requests ended. The driver empties `output` afterwards.
     func driver(_ driver: ClientDriver, ended output: ClientOutput)
-    /// Once a turn before output leaves: the place to submit more.
-    func driverTurn(_ driver: ClientDriver, now: MonotonicTime)
+    /// Once a turn before output leaves: the place to submit more. Every millisecond such a turn `isTick`, the others
+    /// follow what was read.
+    func driverTurn(_ driver: ClientDriver, now: MonotonicTime, isTick: Bool)
 }
 
 /// Gives a `ClientCore` sockets, TLS and a clock, all on one event loop.
@@ -101,7 +102,7 @@ final class ClientDriver {
     private func tick() {
         guard !isClosed else { return }
         core.tick(now: Clocks.monotonic(), &out)
-        turn()
+        turn(isTick: true)
         let driver = NIOLoopBound(self, eventLoop: loop)
         loop.scheduleTask(in: .milliseconds(1)) { driver.value.tick() }
     }
@@ -111,14 +112,14 @@ final class ClientDriver {
         guard !turnIsScheduled else { return }
         turnIsScheduled = true
         let driver = NIOLoopBound(self, eventLoop: loop)
-        loop.execute { driver.value.turn() }
+        loop.execute { driver.value.turn(isTick: false) }
     }
 
-    private func turn() {
+    private func turn(isTick: Bool) {
         turnIsScheduled = false
         guard !isClosed else { return }
         act()
-        owner?.driverTurn(self, now: Clocks.monotonic())
+        owner?.driverTurn(self, now: Clocks.monotonic(), isTick: isTick)
         act()
         core.flush { connection, bytes in
             guard let link = links[Int(connection.rawValue)] else { return }

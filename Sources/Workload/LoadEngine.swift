@@ -30,6 +30,8 @@ final class LoadEngine: ClientDriverOwner {
     var start = MonotonicTime(0)
     var outstanding = 0
     var queriesInFlight = 0
+    /// More is due than one turn makes.
+    var isBehind = false
     var nextReport = MonotonicTime(0)
     var nextStopCheck = MonotonicTime(0)
     let finished: EventLoopPromise<LoadResult>
@@ -75,7 +77,7 @@ final class LoadEngine: ClientDriverOwner {
 
     // MARK: - Turns
 
-    func driverTurn(_ driver: ClientDriver, now: MonotonicTime) {
+    func driverTurn(_ driver: ClientDriver, now: MonotonicTime, isTick: Bool) {
         switch phase {
         case .connecting(let since):
             let ready = driver.core.readyConnections
@@ -93,7 +95,8 @@ final class LoadEngine: ClientDriverOwner {
                 }
             }
             if now >= nextReport { report(now) }
-            produce(now)
+            // Payments of a rate leave on the millisecond, many in a flush; without a rate they follow their answers.
+            if isTick || isBehind || schedule.isUnlimited { produce(now) }
         case .draining:
             if now >= nextReport { report(now) }
             if outstanding == 0, queriesInFlight == 0 { finish(now) }
@@ -111,6 +114,7 @@ final class LoadEngine: ClientDriverOwner {
 
     /// Makes what is due, as far as this turn goes.
     private func produce(_ now: MonotonicTime) {
+        isBehind = false
         let elapsed = (now - start).nanoseconds
         var made = 0
         while made < Self.turnPayments {
@@ -135,6 +139,7 @@ final class LoadEngine: ClientDriverOwner {
             made += 1
         }
         sendLanes(now, all: false)
+        isBehind = true
         driver.scheduleTurn()
     }
 
@@ -239,7 +244,7 @@ final class LoadEngine: ClientDriverOwner {
         generator.day = BusinessDay(
             at: Clocks.wall(), offsetMinutes: Int(configuration.topology.calendar.zoneOffsetMinutes))
         let row = statistics.second(now, inFlight: outstanding)
-        configuration.live(row.text)
+        if let text = row.text { configuration.live(text) }
         if let series {
             series.buffer.append(contentsOf: row.csv.utf8)
             series.lineEnded()

@@ -100,6 +100,9 @@ struct LoadSchedule {
     @inline(__always)
     mutating func taken() { sentInStep += 1 }
 
+    /// Whether the current step has no rate.
+    var isUnlimited: Bool { step < plan.steps.count && plan.steps[step].rate == nil }
+
     /// Ends the plan here.
     mutating func stop() { step = plan.steps.count }
 }

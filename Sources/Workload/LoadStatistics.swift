@@ -101,7 +101,8 @@ struct LoadStatistics {
     struct Row {
         static let header =
             "second,offered,sent,accepted,rejected,unknown,late,notSent,p50Ms,p99Ms,maxMs,inFlight,generatorBusy\n"
-        var text: String
+        /// `nil` for a short rest at the end.
+        var text: String?
         var csv: String
     }
 
@@ -113,7 +114,9 @@ struct LoadStatistics {
         let cpu = Clocks.threadCPU()
         let busy = Double(cpu - busyBefore) / span
         busyBefore = cpu
-        mostBusy = max(mostBusy, busy)
+        // A part of a second at the end says little.
+        let isWhole = span > 5e8
+        if isWhole { mostBusy = max(mostBusy, busy) }
         let totals = Totals(
             offered: offered, sent: sent, notSent: notSent, late: late, accepted: accepted, declined: declined,
             unknown: unknown)
@@ -139,7 +142,7 @@ struct LoadStatistics {
         before = totals
         total.add(interval)
         interval.reset()
-        return Row(text: text, csv: csv)
+        return Row(text: isWhole ? text : nil, csv: csv)
     }
 
     private static func milliseconds(_ histogram: Histogram<UInt64>, _ percentile: Double) -> Double {

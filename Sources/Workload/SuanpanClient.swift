@@ -197,7 +197,7 @@ private final class Worker: ClientDriverOwner {
     private var calls: [UInt64: EventLoopPromise<Answer>] = [:]
     private var lastToken: UInt64 = 0
 
-    func driverTurn(_ driver: ClientDriver, now: MonotonicTime) {}
+    func driverTurn(_ driver: ClientDriver, now: MonotonicTime, isTick: Bool) {}
 
     func submit(_ instructions: [Instruction], within span: MonotonicTime.Span) -> EventLoopFuture<[Completion]> {
         let promise = driver.loop.makePromise(of: [Completion].self)
