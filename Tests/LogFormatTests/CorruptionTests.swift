@@ -285,7 +285,7 @@ private let two = ShardID(2)
     }
 
     /// One bit, anywhere: what is not fenced is right, and what is read is what was written.
-    @Test(arguments: 1...300)
+    @Test(arguments: 1...200)
     func oneFlippedBitNeverGivesAWrongAnswer(seed: Int) throws {
         var harness = try LogHarness.fresh(seed: UInt64(seed), segmentBytes: 64 << 10)
         var random = SeededRandom(seed: UInt64(seed) &* 31)

@@ -89,6 +89,12 @@ struct LogHarness {
         return nil
     }
 
+    /// Reopens; what recovery found of one shard.
+    mutating func recovered(_ shard: ShardID) throws -> RecoveredShard {
+        let all = recover()
+        return try #require(all?.first { $0.shard == shard })
+    }
+
     /// A fresh log, each shard started with the usual membership.
     static func fresh(seed: UInt64 = 1, segmentBytes: Int = 256 << 10) throws -> LogHarness {
         var harness = LogHarness(seed: seed, segmentBytes: segmentBytes)

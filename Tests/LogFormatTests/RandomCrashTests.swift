@@ -59,7 +59,7 @@ private struct Model {
 @Suite struct RandomCrashTests {
     /// Appends, truncates, votes and crashes in loops: what was acknowledged is there, what was truncated stays away,
     /// and what is there besides is what had been appended next.
-    @Test(arguments: 1...400)
+    @Test(arguments: 1...200)
     func everyCrashLeavesAPrefixThatHoldsWhatWasAcknowledged(seed: Int) throws {
         var harness = LogHarness(seed: UInt64(seed), segmentBytes: 128 << 10)
         var random = SeededRandom(seed: UInt64(seed) &* 7_919)

@@ -1,0 +1,237 @@
+import ClearingModel
+import LogFormat
+import Raft
+import Testing
+import Wire
+
+private let one = ShardID(1)
+private let two = ShardID(2)
+
+/// Segments that are full: read by their table, which may be damaged too.
+@Suite struct SealedSegmentTests {
+    /// Several sealed segments and an active one; entry `i` of shard 1 and 2 each.
+    private func manySegments(entries: UInt64 = 120) throws -> LogHarness {
+        var harness = try LogHarness.fresh(segmentBytes: 64 << 10)
+        for i in 1...entries {
+            harness.log.append([sample(i, 1 + i / 40, bytes: 1_500)], shard: one)
+            if i % 3 == 0 { harness.log.append([sample(i / 3, 1, bytes: 50, salt: 5)], shard: two) }
+            harness.settle()
+        }
+        harness.log.closeIdle(&harness.ops)
+        harness.settle()
+        harness.events = []
+        #expect(harness.disk.segmentNumbers.count > 4)
+        return harness
+    }
+
+    /// An entry of shard 1 in the midst of segment 2.
+    private func middle(_ harness: LogHarness) throws -> Anatomy.Record {
+        let entries = harness.disk.anatomy(2).records.filter { $0.kind == 1 && $0.shard == 1 }
+        try #require(entries.count > 6)
+        return entries[3]
+    }
+
+    private func expectAll(
+        _ harness: inout LogHarness, entries: UInt64 = 120, sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        let ones = harness.readAll(one, from: LogIndex(1), through: LogIndex(entries))
+        #expect(ones == (1...entries).map { sample($0, 1 + $0 / 40, bytes: 1_500) }, sourceLocation: sourceLocation)
+        let twos = harness.readAll(two, from: LogIndex(1), through: LogIndex(entries / 3))
+        #expect(twos == (1...entries / 3).map { sample($0, 1, bytes: 50, salt: 5) }, sourceLocation: sourceLocation)
+    }
+
+    private func shard(_ id: ShardID, _ recovered: [RecoveredShard]?) throws -> RecoveredShard {
+        try #require(recovered?.first { $0.shard == id })
+    }
+
+    @Test func olderSegmentsAreReadThroughTheirTables() throws {
+        var harness = try manySegments()
+        expectAll(&harness)
+        let recovered = try shard(one, harness.recover())
+        #expect(recovered.raft.lastIndex == LogIndex(120))
+        #expect(
+            recovered.raft.termRuns
+                == [(1, 1), (40, 2), (80, 3), (120, 4)].map { TermRun(firstIndex: LogIndex($0), term: Term($1)) })
+        expectAll(&harness)
+    }
+
+    @Test func recoveryReadsNoPayloadOfASealedSegment() throws {
+        var harness = try manySegments()
+        let newest = try #require(harness.disk.segmentNumbers.last)
+        var read = 0
+        harness.disk.fault = { kind in
+            if case .read(.segment(let number), _, let count) = kind, number != newest { read += count }
+            return nil
+        }
+        harness.recover()
+        let sealed = harness.disk.segmentNumbers.count - 1
+        // Header, footer and table of each.
+        #expect(read < sealed * (4_096 + 64 + 64 * 64))
+    }
+
+    @Test func aFlippedPayloadShowsWhenItIsRead() throws {
+        var harness = try manySegments()
+        let record = try middle(harness)
+        let index = LogIndex(record.index)
+        harness.disk.flip(.segment(2), at: record.payloadOffset + 700)
+        let recovered = try shard(one, harness.recover())
+        #expect(recovered.raft.fence.isEmpty && recovered.holes.isEmpty)
+        harness.events = []
+        harness.log.read(
+            shard: one, from: index, maxBytes: 5_000, token: 77, ops: &harness.ops, events: &harness.events)
+        harness.settle()
+        #expect(harness.events.contains { if case .readFailed(77, .damaged) = $0 { true } else { false } })
+        #expect(harness.events.damaged.map { [$0.from, $0.through] } == [[record.index, record.index]])
+        #expect(harness.log.holes(of: one) == [IndexRange(from: index, through: index)])
+        harness.log.appendRepair([sample(record.index, 1 + record.index / 40, bytes: 1_500)], shard: one)
+        harness.settle()
+        #expect(harness.log.holes(of: one).isEmpty)
+        expectAll(&harness)
+        harness.recover()
+        expectAll(&harness)
+    }
+
+    @Test(arguments: [0, 1, 2])
+    func aDamagedTableIsRebuiltFromTheGroups(place: Int) throws {
+        var harness = try manySegments()
+        let size = 64 << 10
+        // The table's last record, the footer, or both.
+        if place != 1 { harness.disk.flip(.segment(2), at: size - 64 - 30) }
+        if place != 0 { harness.disk.flip(.segment(2), at: size - 20) }
+        let recovered = harness.recover()
+        for id in [one, two] { #expect(try shard(id, recovered).raft.fence.isEmpty) }
+        expectAll(&harness)
+    }
+
+    @Test func aDamagedTableAndPayloadAreAHole() throws {
+        var harness = try manySegments()
+        harness.disk.flip(.segment(2), at: (64 << 10) - 64 - 30)
+        let record = try middle(harness)
+        let index = LogIndex(record.index)
+        harness.disk.flip(.segment(2), at: record.payloadOffset)
+        let recovered = harness.recover()
+        #expect(try shard(one, recovered).holes == [IndexRange(from: index, through: index)])
+        #expect(try shard(one, recovered).raft.fence == .noCampaign)
+        #expect(try shard(two, recovered).raft.fence.isEmpty)
+    }
+
+    @Test func aLostSegmentIsAHole() throws {
+        var harness = try manySegments()
+        let indexes = harness.disk.anatomy(3).records.filter { $0.kind == 1 && $0.shard == 1 }.map(\.index)
+        harness.disk.delete(.segment(3))
+        let recovered = try shard(one, harness.recover())
+        #expect(recovered.holes == [IndexRange(from: LogIndex(indexes.first!), through: LogIndex(indexes.last!))])
+        #expect(recovered.raft.fence == .noCampaign)
+        #expect(recovered.raft.lastIndex == LogIndex(120))
+        harness.log.appendRepair(
+            (indexes.first!...indexes.last!).map { sample($0, 1 + $0 / 40, bytes: 1_500) }, shard: one)
+        let twos = harness.log.holes(of: two)[0]
+        harness.log.appendRepair(
+            (twos.from.rawValue...twos.through.rawValue).map { sample($0, 1, bytes: 50, salt: 5) }, shard: two)
+        harness.settle()
+        expectAll(&harness)
+    }
+
+    @Test func aCutSurvivorInASealedSegmentStaysOutWithoutItsTable() throws {
+        var harness = try LogHarness.fresh(segmentBytes: 64 << 10)
+        for i in 1...10 {
+            harness.log.append([sample(UInt64(i), 1)], shard: one)
+            harness.settle()
+        }
+        harness.log.append([sample(11, 1)], shard: one)
+        harness.log.flush(&harness.ops)
+        harness.log.append([sample(12, 1)], shard: one)
+        harness.log.flush(&harness.ops)
+        while harness.step() {}
+        let anatomy = harness.disk.anatomy()
+        let lost = anatomy.group(of: try #require(anatomy.entry(one, 11)))
+        harness.disk.edit(.segment(1)) {
+            $0.replaceSubrange(lost.offset..<lost.offset + lost.length, with: repeatElement(0, count: lost.length))
+        }
+        harness.recover()
+        // The next record does not fit: the segment is sealed with nothing but the new life's opening behind the cut.
+        harness.log.append([sample(11, 2, bytes: 30_000)], shard: one)
+        harness.settle()
+        #expect(harness.disk.segmentNumbers == [1, 2])
+        for at in [(64 << 10) - 10, (64 << 10) - 64 - 10] { harness.disk.flip(.segment(1), at: at) }
+        let recovered = try shard(one, harness.recover())
+        #expect(recovered.raft.lastIndex == LogIndex(11))
+        #expect(recovered.raft.fence.isEmpty)
+        let read = harness.readAll(one, from: LogIndex(9), through: LogIndex(11))
+        #expect(read == [sample(9, 1), sample(10, 1), sample(11, 2, bytes: 30_000)])
+    }
+
+    @Test func theRollNeverWaitsForTheNextFileWhenThereWasTime() throws {
+        var harness = try manySegments()
+        #expect(harness.disk.exists(.spareSegment))
+        let spare = harness.disk.bytes(.spareSegment)
+        #expect(spare.count == 64 << 10)
+        harness.disk.processDies()
+        harness.reopen()
+        harness.settle()
+        #expect(harness.disk.exists(.spareSegment))
+    }
+
+    @Test func recordsAreFoundByOrdinal() throws {
+        var harness = try LogHarness.fresh(segmentBytes: 256 << 10)
+        var ordinal: UInt64 = 0
+        for i in 1...60 {
+            if i % 10 == 0 {
+                harness.log.append(
+                    [RaftEntry(index: LogIndex(UInt64(i)), term: Term(1), kind: .noop, payload: .empty)], shard: one)
+                continue
+            }
+            let count = i % 7 == 0 ? 200 : i % 5
+            harness.log.append([ledgerEntry(UInt64(i), 1, records: count, ordinal: ordinal)], shard: one)
+            ordinal += UInt64(count)
+            harness.settle()
+        }
+        for reopened in [false, true] {
+            if reopened {
+                let recovered = try shard(one, harness.recover())
+                #expect(recovered.lastOrdinal == Ordinal(ordinal - 1))
+            }
+            for wanted in stride(from: 0, to: ordinal, by: 13) {
+                for verify in [false, true] {
+                    let record = harness.record(one, wanted, verify: verify)
+                    #expect(record?.instruction == instruction(wanted))
+                    #expect(record?.window == WindowID(scheme: .domestic, number: 7))
+                    #expect(record?.verified == verify)
+                    #expect(record.map { $0.ledgerTime.rawValue == $0.index.rawValue * 1_000 } == true)
+                }
+            }
+            let beyond = harness.record(one, ordinal)
+            #expect(beyond == nil)
+        }
+    }
+
+    @Test func aRecordIsReadBeforeItsEntryIsWritten() throws {
+        var harness = try LogHarness.fresh()
+        harness.log.append([ledgerEntry(1, 1, records: 5, ordinal: 0)], shard: one)
+        let token = harness.token()
+        harness.log.readRecord(
+            shard: one, ordinal: Ordinal(3), token: token, ops: &harness.ops, events: &harness.events)
+        harness.log.flush(&harness.ops)
+        // In flight: the read waits behind the write.
+        harness.log.readRecord(
+            shard: one, ordinal: Ordinal(4), token: token + 1, ops: &harness.ops, events: &harness.events)
+        while harness.step() {}
+        let found = harness.events.compactMap { event -> UInt64? in
+            if case .record(_, let record) = event { record.instruction.id.sequence } else { nil }
+        }
+        #expect(found.sorted() == [3, 4])
+    }
+
+    @Test func aDamagedRecordShowsWhenItIsVerified() throws {
+        var harness = try LogHarness.fresh()
+        harness.log.append([ledgerEntry(1, 1, records: 5, ordinal: 0)], shard: one)
+        harness.settle()
+        let record = try #require(harness.disk.anatomy().entry(one, 1))
+        harness.disk.flip(.segment(1), at: record.payloadOffset + 64 + 2 * 128 + 90)
+        let unverified = harness.record(one, 2)
+        #expect(unverified?.instruction != instruction(2) && unverified?.verified == false)
+        let verified = harness.record(one, 2, verify: true)
+        #expect(verified == nil)
+        #expect(harness.log.holes(of: one) == [IndexRange(from: LogIndex(1), through: LogIndex(1))])
+    }
+}
