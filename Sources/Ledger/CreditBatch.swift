@@ -120,7 +120,7 @@ public struct CreditBatch: Hashable, Sendable {
         }
         let count = try reader.count("credit lines", atMost: maximumLines)
         let number = try reader.u64()
-        guard number > 0 else { throw .invalid(field: "batch number", value: number) }
+        guard number > 0, number >> 63 == 0 else { throw .invalid(field: "batch number", value: number) }
         _ = try reader.raw(headerSize - 16)
         guard reader.left == count * CreditLine.size else {
             throw reader.left < count * CreditLine.size
@@ -226,6 +226,9 @@ extension WireWriter {
 
 extension WireReader {
     mutating func cursor() throws(WireError) -> CreditCursor {
-        CreditCursor(number: try id(), sourceIndex: try id(), sourceTerm: try id(), hash: try u64())
+        let number = try u64()
+        guard number >> 63 == 0 else { throw .invalid(field: "batch number", value: number) }
+        return CreditCursor(
+            number: BatchNumber(number), sourceIndex: try id(), sourceTerm: try id(), hash: try u64())
     }
 }

@@ -21,6 +21,12 @@ public struct HaltedStream: Hashable, Sendable {
     public var source: ShardID
     public var destination: ShardID
     public var reason: StreamHalt
+
+    public init(source: ShardID, destination: ShardID, reason: StreamHalt) {
+        self.source = source
+        self.destination = destination
+        self.reason = reason
+    }
 }
 
 /// What a destination does with a batch that a peer sent.

@@ -8,7 +8,7 @@ final class Day {
     /// The entry that opened it: checkpoints before it hold nothing of its index.
     let openedAt: LogIndex
     let partition = IndexPartition()
-    let caps = CapUsage()
+    var caps = CapUsage()
     let delta: IndexDelta
 
     init(_ day: BusinessDay, openedAt: LogIndex) {

@@ -8,7 +8,7 @@ import ClearingModel
 /// An insertion splits at most a few pages and doubles at most one region's small directory, so there is no stall at any size.
 /// The regions take unequal shares of the fingerprints, region i in proportion to 2^(i/64): equal shares would fill all
 /// pages, and split them, at the same time, and the index would swing between half and nearly full. With these shares it is
-/// always somewhere in the middle of such a swing: 22 to 26 bytes a record (`IndexPartitionTests` measures it).
+/// always somewhere in the middle of such a swing: 26 to 27 bytes a record (`IndexPartitionTests` measures it).
 public final class IndexPartition {
     static let pageBytes = 4_096
     static let slotsPerPage = 256

@@ -67,12 +67,14 @@ final class OpenCredits {
         words = ranges
     }
 
-    /// Puts a line back into its cell, when a checkpoint is restored.
-    func put(_ line: CreditLine, account: Account) {
+    /// Puts a line back into its cell, when a checkpoint is restored; `false` where the cell is taken.
+    func put(_ line: CreditLine, account: Account) -> Bool {
         let cell = Int(account.cell)
+        guard cells[cell].count == 0 else { return false }
         cells[cell] = Cell(amount: line.amount, count: line.count)
         bits[cell / 64] |= 1 << UInt64(cell % 64)
         lineCounts[Int(account.home)] += 1
+        return true
     }
 
     /// The open lines of a destination, in the order of a batch.

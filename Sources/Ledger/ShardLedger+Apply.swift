@@ -110,6 +110,7 @@ extension ShardLedger {
         }
         let closed = days.remove(at: position)
         closed.partition.isSealed = true
+        closed.caps = CapUsage()
         closedDays.append(closed)
         closedDays.sort { $0.day < $1.day }
         if closedDays.count > options.retainedClosedDays { closedDays.removeFirst() }

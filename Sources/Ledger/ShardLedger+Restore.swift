@@ -57,6 +57,9 @@ extension ShardLedger {
             appliedTerm = try reader.id()
             lastLedgerTime = try reader.id()
             nextOrdinal = try reader.id()
+            guard nextOrdinal.rawValue <= 1 << UInt64(Ordinal.bits) else {
+                throw .invalid(field: "ordinal", value: nextOrdinal.rawValue)
+            }
             appliedBytes = try reader.u64()
             checkpointedBytes = appliedBytes
             runningHash = try reader.u64()
@@ -86,6 +89,7 @@ extension ShardLedger {
             let version: DirectoryVersion = try reader.id()
             let participant = try reader.participant()
             let settled = Int128(bitPattern: try reader.wide())
+            guard settled.magnitude >> 104 == 0 else { throw .invalid(field: "settled net", value: 0) }
             guard accounts.upsert(Versioned(version: version, record: participant), shard: shard, slots: slots) else {
                 throw .invalid(field: "participant", value: UInt64(participant.id.rawValue))
             }
@@ -114,6 +118,10 @@ extension ShardLedger {
                 rows[slot] = Position(
                     debits: try reader.wide(), credits: try reader.wide(), debitCount: try reader.u64(),
                     creditCount: try reader.u64())
+                // Beyond any sum of 2⁴⁰ records, and small enough that nets and available amounts stay within 128 bits.
+                guard (rows[slot].debits | rows[slot].credits) >> 104 == 0 else {
+                    throw .invalid(field: "position", value: UInt64(accounts.rows[slot].id))
+                }
                 accounts.rows[slot].net += Int128(rows[slot].credits) - Int128(rows[slot].debits)
             }
         }
@@ -135,6 +143,10 @@ extension ShardLedger {
             let number: BusinessDay = try reader.id()
             let reserved = try reader.u16()
             guard reserved == 0 else { throw .invalid(field: "day reserved", value: UInt64(reserved)) }
+            let before = position < closed ? closedDays.last?.day : days.last?.day
+            guard number > before ?? BusinessDay(0), number <= newestDay else {
+                throw .invalid(field: "business day", value: UInt64(number.rawValue))
+            }
             let caps = Int(try reader.u32())
             let day = Day(number, openedAt: try reader.id())
             let count = try reader.u64()
@@ -147,7 +159,11 @@ extension ShardLedger {
                     throw .invalid(field: "mandate of a daily sum", value: UInt64(instructing))
                 }
                 let debtor = try known(try reader.id())
-                day.caps.add(try reader.u64(), mandate: mandate, debtor: debtor)
+                let used = try reader.u64()
+                guard used <= Limits.maximumParticipantLimit, day.caps.used(mandate: mandate, debtor: debtor) == 0 else {
+                    throw .invalid(field: "daily sum", value: used)
+                }
+                day.caps.add(used, mandate: mandate, debtor: debtor)
             }
             if position < closed { closedDays.append(day) } else { days.append(day) }
         }
@@ -167,17 +183,30 @@ extension ShardLedger {
                 let length = try reader.count("batch length", atMost: CreditBatch.maximumBytes)
                 outgoing[other].unconfirmed.append(try CreditBatch(decoding: try reader.raw(length), key: hashKey))
             }
+            try checkStream(to: other)
             for _ in 0..<(try reader.count("waiting windows", atMost: Self.maximumWindows)) {
                 outgoing[other].waiting.append(try reader.lines())
             }
             for line in try reader.lines() {
                 let slot = try known(line.participant)
-                guard accounts.rows[slot].home == UInt16(other) else {
-                    throw .invalid(field: "home of an open credit", value: UInt64(line.participant.rawValue))
-                }
-                openCredits.put(line, account: accounts.rows[slot])
+                guard accounts.rows[slot].home == UInt16(other), line.count > 0,
+                    openCredits.put(line, account: accounts.rows[slot])
+                else { throw .invalid(field: "open credit", value: UInt64(line.participant.rawValue)) }
             }
         }
+    }
+
+    /// The unconfirmed batches are all that lie between the last confirmed and the last closed.
+    private func checkStream(to other: Int) throws(WireError) {
+        let stream = outgoing[other]
+        var number = stream.confirmed.number
+        for batch in stream.unconfirmed {
+            number = number.next
+            guard batch.number == number, batch.source == shard, Int(batch.destination.rawValue) == other else {
+                throw .invalid(field: "unconfirmed batch", value: batch.number.rawValue)
+            }
+        }
+        guard number == stream.last.number else { throw .invalid(field: "last batch", value: stream.last.number.rawValue) }
     }
 
     private func restoreIndex(_ delta: Slab) throws(WireError) {

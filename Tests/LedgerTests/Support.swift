@@ -41,6 +41,7 @@ final class ShardDriver {
     }
 
     /// One record in an entry of its own.
+    @discardableResult
     func decide(_ instruction: Instruction, at wall: WallTime = .zero) -> Decision {
         entry(at: wall) { $0.append(instruction) }[0]
     }
