@@ -87,16 +87,12 @@ public final class Connector {
 
     private func connect() {
         state = .connecting
-        let make = NIOLoopBound(make, eventLoop: loop)
         let sockets = settings.sockets
         do {
             var bootstrap = ClientBootstrap(group: loop)
                 .connectTimeout(sockets.connectTimeout)
                 .channelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try sockets.apply(to: channel)
-                        try channel.pipeline.syncOperations.addHandler(try make.value())
-                    }
+                    channel.eventLoop.makeCompletedFuture { try sockets.apply(to: channel) }
                 }
             if let localAddress {
                 bootstrap = bootstrap.bind(to: try SocketAddress(ipAddress: localAddress, port: 0))
@@ -111,9 +107,21 @@ public final class Connector {
     private func attemptEnded(_ result: Result<any Channel, any Error>) {
         switch result {
         case .success(let channel):
-            state = .connected
-            connectedAt = .now()
-            if !isWanted { channel.close(promise: nil) }
+            guard isWanted else {
+                state = .idle
+                return channel.close(promise: nil)
+            }
+            do {
+                // Made only now, so that an attempt that reached nobody makes no connection. Nothing is missed: the client
+                // speaks first.
+                let handler = try make()
+                state = .connected
+                connectedAt = .now()
+                try channel.pipeline.syncOperations.addHandler(handler)
+            } catch {
+                channel.close(promise: nil)
+                attemptEnded(.failure(error))
+            }
         case .failure(let error):
             failures += 1
             retryLater()

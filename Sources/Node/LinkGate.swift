@@ -3,8 +3,9 @@ import Wire
 
 /// Applies a `LinkPolicy` per direction to one connection between two nodes: faults on purpose.
 ///
-/// Works on whole frames, so that the stream stays readable however often the policy changes. Sans-IO: the owner calls `release`
-/// when `nextDue` is reached. In a node that was not started for faults no gate is made.
+/// Works on whole frames, so that the stream stays readable however often the policy changes: it has to see a connection's bytes
+/// from the first on, so a node started for faults makes its gates at the start, and any other node makes none. Policies outlive
+/// connections; call `connectionEnded` between two. Sans-IO: the owner calls `release` when `nextDue` is reached.
 ///
 ///     send(parts) ──▶ [outgoing policy] ──▶ parts for the connection
 ///     bytes for the engine ◀── [incoming policy] ◀── receive(bytes)
@@ -45,6 +46,14 @@ public struct LinkGate {
         if let incoming { self.incoming = incoming }
         if let outgoing { self.outgoing = outgoing }
         return self.incoming == .reset || self.outgoing == .reset ? .reset : .pass
+    }
+
+    /// The connection is gone, and with it what waited for it; the policies stay.
+    public mutating func connectionEnded() {
+        partial = []
+        heldIn = []
+        heldOut = []
+        heldBytes = 0
     }
 
     /// Takes whole frames on their way out and hands on what may leave now.

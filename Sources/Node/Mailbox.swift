@@ -87,7 +87,7 @@ public final class Mailbox<Element: Sendable>: Sendable {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
         let nanoseconds = now.tv_nsec + milliseconds % 1_000 * 1_000_000
-        return timespec(
-            tv_sec: now.tv_sec + milliseconds / 1_000 + nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000)
+        let seconds = now.tv_sec + milliseconds / 1_000 + nanoseconds / 1_000_000_000
+        return timespec(tv_sec: seconds, tv_nsec: nanoseconds % 1_000_000_000)
     }
 }

@@ -18,7 +18,7 @@ public struct MetricsText: Sendable {
         sample(name, labels, String(value))
     }
 
-    /// A counter that is no whole number: seconds, for example.
+    /// A counter that is no whole number. Seconds: the name ends in `_seconds_total`.
     public mutating func counter(_ name: String, _ help: String, _ value: Double, _ labels: [(String, String)] = []) {
         head(name, help, "counter")
         sample(name, labels, String(value))

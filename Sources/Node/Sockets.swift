@@ -62,7 +62,8 @@ public enum SocketError: Error, Hashable, Sendable, CustomStringConvertible {
 
     /// `local` is the address a connection was to come from.
     init(_ error: any Error, address: String, port: Int, local: String? = nil) {
-        let io = (error as? IOError) ?? (error as? NIOConnectionError).flatMap { $0.connectionErrors.first?.error as? IOError }
+        let connecting = (error as? NIOConnectionError)?.connectionErrors.first?.error
+        let io = (connecting ?? error) as? IOError
         switch io?.errnoCode {
         case EADDRINUSE: self = .portInUse(address: address, port: port)
         case EADDRNOTAVAIL: self = .noSuchAddress(local ?? address)

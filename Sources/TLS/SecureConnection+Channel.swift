@@ -133,6 +133,7 @@ extension SecureConnection {
         buffers.putBack(ciphertext)
         pumping = false
         guard phase != .closed else { return }
+        applyReading()
         setStuck(!queue.isEmpty || !context.channel.isWritable)
         if phase == .closing, queue.isEmpty { sayGoodbye() }
     }

@@ -59,6 +59,11 @@ public final class SecureConnection: ChannelInboundHandler {
 
     /// Free for the owner: the number of the connection in its tables.
     public var token: UInt64 = 0
+    /// More plaintext than this waiting for the socket stops the reading from it, until half of it has left: a peer that asks and
+    /// never reads answers has to wait. For one side of a connection only: two that stop reading would wait for ever.
+    public var queueLimit: Int? {
+        didSet { applyReading() }
+    }
     /// `nil` until the handshake is done.
     public internal(set) var peer: PeerIdentity?
     public internal(set) var isClosed = false
@@ -81,7 +86,11 @@ public final class SecureConnection: ChannelInboundHandler {
     var goodbyeLeft = false
     /// What the session wants sent while it receives: handshake, alerts, key updates. Small.
     var replyBuffer = ByteBuffer()
+    /// By the owner, and by `queueLimit`.
     var readingPaused = false
+    var readingLimited = false
+    /// Whether bytes are taken off the socket.
+    public private(set) var isReading = true
     var stuck = false
 
     enum Phase {
@@ -116,6 +125,7 @@ public final class SecureConnection: ChannelInboundHandler {
     public func send(_ parts: [OutputQueue.Part]) {
         guard phase == .handshaking || phase == .open else { return }
         queue.append(parts)
+        applyReading()
     }
 
     /// Drains an output queue into this connection.
@@ -131,15 +141,23 @@ public final class SecureConnection: ChannelInboundHandler {
     }
 
     /// Stops reading from the socket: the peer's window fills and it has to wait.
-    public func pauseReading() { setReading(paused: true) }
+    public func pauseReading() {
+        readingPaused = true
+        applyReading()
+    }
 
-    public func resumeReading() { setReading(paused: false) }
+    public func resumeReading() {
+        readingPaused = false
+        applyReading()
+    }
 
     /// Sends what is queued, says goodbye and closes; after `closeTimeout` it closes anyhow.
     public func close() {
         guard phase == .open || phase == .handshaking else { return }
         guard phase == .open else { return end(.aborted) }
         phase = .closing
+        // The peer's goodbye has to be seen.
+        applyReading()
         pendingEnd = .goodbye
         startDeadline(options.closeTimeout) { $0.end(.goodbye) }
         pump()
@@ -161,9 +179,17 @@ public final class SecureConnection: ChannelInboundHandler {
         session.releaseIdleBuffers()
     }
 
-    private func setReading(paused: Bool) {
-        guard paused != readingPaused, phase == .open || phase == .handshaking, let context else { return }
-        readingPaused = paused
-        try? context.channel.syncOptions?.setOption(.autoRead, value: !paused)
+    /// Reads from the socket, or not, as owner, queue and phase want it.
+    func applyReading() {
+        if let queueLimit {
+            if queue.byteCount > queueLimit { readingLimited = true }
+            if queue.byteCount <= queueLimit / 2 { readingLimited = false }
+        } else {
+            readingLimited = false
+        }
+        let wanted = phase == .closing || !(readingPaused || readingLimited)
+        guard wanted != isReading, phase != .closed, let context else { return }
+        isReading = wanted
+        try? context.channel.syncOptions?.setOption(.autoRead, value: wanted)
     }
 }

@@ -116,6 +116,38 @@ struct RefusalTests {
         #expect(pair.server.received.isEmpty)
     }
 
+    @Test func aBitFlippedAnywhereInTheHandshakeIsNeverAccepted() throws {
+        let authority = try makeAuthority()
+        let client = try context(.client, credentials(authority, participant))
+        let server = try context(.server, credentials(authority, node))
+        for step in stride(from: 0, to: 2_000, by: 37) {
+            let pair = try Pair(client: client, server: server)
+            pair.client.start()
+            var position = 0
+            // Flips one bit of the byte at `step` of what the client sends.
+            while true {
+                var bytes = pair.client.outgoing.readBytes(length: pair.client.outgoing.readableBytes)!
+                if (position..<position + bytes.count).contains(step) { bytes[step - position] ^= 0x10 }
+                position += bytes.count
+                pair.server.receive(bytes)
+                let answer = pair.server.outgoing.readBytes(length: pair.server.outgoing.readableBytes)!
+                pair.client.receive(answer)
+                if bytes.isEmpty && answer.isEmpty { break }
+            }
+            if step < position { #expect(pair.server.peer == nil, "byte \(step)") }
+        }
+    }
+
+    @Test(arguments: 1...20 as ClosedRange<UInt64>)
+    func randomBytesBehindARecordHeader(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let end = try End(context(.server, credentials(makeAuthority(), node)))
+        end.start()
+        let body = (0..<400).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+        end.receive([22, 3, 1, 0, 200] + body)
+        #expect(end.error != nil && end.peer == nil)
+    }
+
     @Test func unusableMaterial() throws {
         let authority = try makeAuthority()
         let one = try authority.issue(node, cluster: cluster, validity: always)

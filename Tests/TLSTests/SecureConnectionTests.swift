@@ -125,6 +125,22 @@ struct SecureConnectionTests {
         #expect(server.recorder.received.count == 1 << 20)
     }
 
+    @Test func aPeerThatNeverReadsIsNotReadEither() throws {
+        let (_, server) = try joined()
+        server.connection.queueLimit = 1_000
+        server.channel.isWritable = false
+        server.connection.send([.bytes([UInt8](repeating: 1, count: 1_000))])
+        #expect(server.connection.isReading)
+        server.connection.send([.bytes([1])])
+        #expect(!server.connection.isReading)
+        server.connection.pauseReading()
+        server.channel.isWritable = true
+        server.channel.pipeline.fireChannelWritabilityChanged()
+        #expect(server.connection.queuedBytes == 0 && !server.connection.isReading)
+        server.connection.resumeReading()
+        #expect(server.connection.isReading)
+    }
+
     @Test func closeSendsWhatIsQueuedAndSaysGoodbye() throws {
         let (client, server) = try joined()
         server.recorder.onInputEnded = { connection in
