@@ -131,7 +131,9 @@ public struct CreditBatch: Hashable, Sendable {
         for position in 0..<count {
             let line = bytes.loadUnaligned(
                 fromByteOffset: headerSize + position * CreditLine.size, as: CreditLine.self)
-            guard line.reserved0 == 0, line.reserved1 == 0 else { throw .invalid(field: "credit line reserved", value: 1) }
+            guard line.reserved0 == 0, line.reserved1 == 0 else {
+                throw .invalid(field: "credit line reserved", value: 1)
+            }
             guard line.participant != .none else { throw .invalid(field: "creditor", value: 0) }
             guard line.count > 0 else { throw .invalid(field: "credit count", value: 0) }
             if let before, !CreditLine.precedes(before, line) {

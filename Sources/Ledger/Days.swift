@@ -1,8 +1,8 @@
 import ClearingModel
 import Wire
 
-/// One business day of a shard: its part of the transaction index, what was added to it since the last checkpoint, and the
-/// sums under daily caps.
+/// One business day of a shard: its part of the transaction index, what was added to it since the last checkpoint,
+/// and the sums under daily caps.
 final class Day {
     let day: BusinessDay
     /// The entry that opened it: checkpoints before it hold nothing of its index.
@@ -18,7 +18,8 @@ final class Day {
     }
 }
 
-/// Slots added to one day's index since the last checkpoint, in slabs of at most 1 MiB that a checkpoint takes as they are.
+/// Slots added to one day's index since the last checkpoint, in slabs of at most 1 MiB that a checkpoint takes as
+/// they are.
 final class IndexDelta {
     static let headerSize = 16
     static let maximumSlots = 65_535

@@ -1,11 +1,12 @@
 import ClearingModel
 import Wire
 
-/// The deterministic state machine of group 0: participants, mandates and the calendar, every record with the version of its
-/// last change.
+/// The deterministic state machine of group 0: participants, mandates and the calendar, every record with the version
+/// of its last change.
 ///
-/// A command is one `directoryChange` section. It is applied whole or, where any of its changes has a fault, not at all; each
-/// change that is applied gets a version of its own, so that "everything after version v" is a place in the order of changes.
+/// A command is one `directoryChange` section. It is applied whole or, where any of its changes has a fault, not at
+/// all; each change that is applied gets a version of its own, so that "everything after version v" is a place in the
+/// order of changes.
 public final class DirectoryLedger {
     public let cluster: ClusterID
     public let hashKey: SipHash

@@ -38,8 +38,8 @@ public struct Versioned<Record: Hashable & Sendable>: Hashable, Sendable {
 
 /// One page of changes from the directory to a shard: every record whose last change lies in (`after`, `through`].
 ///
-/// A shard applies a page only where `after` is its cursor, and has version `through` in full once a page is `complete`;
-/// docs/ENTRIES.md says why a page before that is no consistent version.
+/// A shard applies a page only where `after` is its cursor, and has version `through` in full once a page is
+/// `complete`; docs/ENTRIES.md says why a page before that is no consistent version.
 public struct DirectoryUpdate: Hashable, Sendable {
     static let headerSize = 40
 

@@ -1,7 +1,8 @@
 import ClearingModel
 import Wire
 
-/// An entry that is being filled: records are copied once, behind the place of the header; sections wait until the seal.
+/// An entry that is being filled: records are copied once, behind the place of the header; sections wait until the
+/// seal.
 public struct EntryBuilder: ~Copyable {
     private var slab: SlabBuilder
     private var sections = WireWriter()
@@ -103,8 +104,8 @@ public struct EntryBuilder: ~Copyable {
 
 /// What a leader counts over the entries that it proposes ahead of apply: ledger time, ordinals and the open window.
 ///
-/// A new leader takes it from its ledger once the first entry of its own term is applied, and seals every entry through it;
-/// until then entries of earlier terms may still be unapplied, and its counts would be wrong.
+/// A new leader takes it from its ledger once the first entry of its own term is applied, and seals every entry
+/// through it; until then entries of earlier terms may still be unapplied, and its counts would be wrong.
 public struct EntrySequence: Hashable, Sendable {
     public private(set) var ledgerTime: WallTime
     public private(set) var nextOrdinal: Ordinal

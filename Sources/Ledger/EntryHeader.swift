@@ -116,7 +116,8 @@ extension EntryHeader {
                 window: WindowID(scheme: SchemeID(load(32, UInt16.self)), number: load(36, UInt32.self))))
     }
 
-    /// The header of a payload, or `nil` where the bytes hold none; for readers of the log that need ordinals and times only.
+    /// The header of a payload, or `nil` where the bytes hold none; for readers of the log that need ordinals and
+    /// times only.
     public static func peek(_ payload: UnsafeRawBufferPointer) -> EntryHeader? { try? parse(payload).get() }
 
     /// Appends the 64 bytes of the header.

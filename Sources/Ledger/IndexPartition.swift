@@ -1,14 +1,15 @@
 import ClearingModel
 
-/// The transaction index of one business day: extendible hashing (Fagin, Nievergelt, Pippenger, Strong, TODS 1979) over pages
-/// of 256 slots.
+/// The transaction index of one business day: extendible hashing (Fagin, Nievergelt, Pippenger, Strong, TODS 1979)
+/// over pages of 256 slots.
 ///
-///     fingerprint ── top 12 bits ──► region (64 of them) ── low bits ──► directory ──► page ── bits 32…36 ──► line of 8 slots
+///     fingerprint ── top 12 bits ──► one of 64 regions ── low bits ──► page ── bits 32…36 ──► line of 8 slots
 ///
-/// An insertion splits at most a few pages and doubles at most one region's small directory, so there is no stall at any size.
-/// The regions take unequal shares of the fingerprints, region i in proportion to 2^(i/64): equal shares would fill all
-/// pages, and split them, at the same time, and the index would swing between half and nearly full. With these shares it is
-/// always somewhere in the middle of such a swing: 26 to 27 bytes a record (`IndexPartitionTests` measures it).
+/// An insertion splits at most a few pages and doubles at most one region's small directory, so there is no stall at
+/// any size. The regions take unequal shares of the fingerprints, region i in proportion to 2^(i/64): equal shares
+/// would fill all pages, and split them, at the same time, and the index would swing between half and nearly full.
+/// With these shares it is always somewhere in the middle of such a swing: 26 to 27 bytes a record
+/// (`IndexPartitionTests` measures it).
 public final class IndexPartition {
     static let pageBytes = 4_096
     static let slotsPerPage = 256
@@ -16,7 +17,8 @@ public final class IndexPartition {
     /// A page splits when a slot would land further than this many slots behind its line.
     static let probeLimit = 64
 
-    /// One region: a directory of pages. An entry is a page's address (a multiple of 4,096) plus its depth; 0 = no page yet.
+    /// One region: a directory of pages. An entry is a page's address (a multiple of 4,096) plus its depth; 0 = no
+    /// page yet.
     struct Region {
         var directory: UnsafeMutablePointer<UInt>
         var depth: UInt64
@@ -36,7 +38,8 @@ public final class IndexPartition {
         @inline(__always)
         func page(_ fingerprint: UInt64) -> UnsafeMutablePointer<IndexSlot>? {
             let region = region(fingerprint)
-            let entry = region.pointee.directory[Int(truncatingIfNeeded: fingerprint & ((1 << region.pointee.depth) &- 1))]
+            let entry = region.pointee.directory[
+                Int(truncatingIfNeeded: fingerprint & ((1 << region.pointee.depth) &- 1))]
             return UnsafeMutablePointer(bitPattern: entry & ~0xFFF)
         }
 
@@ -175,8 +178,8 @@ public final class IndexPartition {
             let old = copy.baseAddress!
             old.initialize(from: page, count: Self.slotsPerPage)
             UnsafeMutableRawPointer(page).initializeMemory(as: UInt8.self, repeating: 0, count: Self.pageBytes)
-            // In the order of the old places, from a place that no probe crossed: by induction every slot finds one no further
-            // from its line than before, so within the limit.
+            // In the order of the old places, from a place that no probe crossed: by induction every slot finds one
+            // no further from its line than before, so within the limit.
             let start = Self.uncrossed(UnsafeBufferPointer(start: old, count: Self.slotsPerPage))
             for step in 0..<Self.slotsPerPage {
                 let i = (start + step) & 255
@@ -190,8 +193,8 @@ public final class IndexPartition {
         }
     }
 
-    /// A place such that no slot before it was probed past it: behind a free slot, or in a full page behind the slot that was
-    /// filled last.
+    /// A place such that no slot before it was probed past it: behind a free slot, or in a full page behind the slot
+    /// that was filled last.
     private static func uncrossed(_ slots: UnsafeBufferPointer<IndexSlot>) -> Int {
         if let free = slots.firstIndex(where: { $0.word == 0 }) { return free + 1 }
         for candidate in 0..<slotsPerPage {

@@ -1,11 +1,11 @@
 import ClearingModel
 
-/// The open credit batches of a shard, one per destination, all in one window: what accepted payments owe creditors elsewhere
-/// and no batch has taken yet.
+/// The open credit batches of a shard, one per destination, all in one window: what accepted payments owe creditors
+/// elsewhere and no batch has taken yet.
 ///
-/// Every creditor elsewhere has a cell. Cells are ordered by (home, participant) and each home starts at a multiple of 64, so a
-/// bit map over the cells yields every destination's lines in order without sorting. Adding costs O(1), closing O(creditors/64
-/// + lines).
+/// Every creditor elsewhere has a cell. Cells are ordered by (home, participant) and each home starts at a multiple
+/// of 64, so a bit map over the cells yields every destination's lines in order without sorting. Adding costs O(1),
+/// closing O(creditors/64 + lines).
 final class OpenCredits {
     struct Cell: BitwiseCopyable {
         var amount: UInt64

@@ -4,12 +4,11 @@ import Wire
 extension ShardLedger {
     /// Applies one committed data entry: sections in their order, then records in theirs, then the flush mark.
     ///
-    /// - Parameters:
-    ///   - decisions: replaced by one decision per record, in order. Where the answer is `needsComparison`, `index` is the
-    ///     ordinal of the earlier record, `outcome` its outcome, and nothing changed.
-    /// - Precondition: `validate` found nothing, `index` is beyond `appliedIndex`, and the header continues ledger time,
-    ///   ordinals and window, as `EntrySequence` makes it. An entry that breaks this means that the log is not what was
-    ///   agreed: the process stops rather than diverge.
+    /// - Parameter decisions: replaced by one decision per record, in order. Where the answer is `needsComparison`,
+    ///   `index` is the ordinal of the earlier record, `outcome` its outcome, and nothing changed.
+    /// - Precondition: `validate` found nothing, `index` is beyond `appliedIndex`, and the header continues ledger
+    ///   time, ordinals and window, as `EntrySequence` makes it. An entry that breaks this means that the log is not
+    ///   what was agreed: the process stops rather than diverge.
     public func apply(
         _ payload: UnsafeRawBufferPointer, index: LogIndex, term: Term, decisions: inout [Decision]
     ) {

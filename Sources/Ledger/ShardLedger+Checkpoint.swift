@@ -7,8 +7,9 @@ extension ShardLedger {
 
     /// The state after `appliedIndex`, and what the index gained since the last call.
     ///
-    /// The first slab is the state, the same bytes on every replica; any further ones, at most 1 MiB each, are parts of the
-    /// index. Restoring needs the newest state and the index parts of every checkpoint above `indexNeededFrom`, oldest first.
+    /// The first slab is the state, the same bytes on every replica; any further ones, at most 1 MiB each, are parts
+    /// of the index. Restoring needs the newest state and the index parts of every checkpoint above
+    /// `indexNeededFrom`, oldest first.
     public func encodeCheckpoint() -> [Slab] {
         checkpointedBytes = appliedBytes
         return [encodeState()] + closedDays.flatMap { $0.delta.drain() } + days.flatMap { $0.delta.drain() }

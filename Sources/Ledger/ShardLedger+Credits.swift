@@ -1,15 +1,16 @@
 import ClearingModel
 import Wire
 
-// A worked example. Shard 1 accepts 3 payments of 5.00 from A to B, whose home is shard 2. B's cell holds (15.00, 3). An entry
-// with a flush mark closes batch 1 = [(B, window, 15.00, 3)]. The leader of shard 1 sends it; the leader of shard 2 finds its
-// cursor at 0 and logs the batch as a section of its next entry. Every replica of shard 2 applies it: B is credited, the cursor
-// is (1, index, term, hash). The leader of shard 2 confirms with that cursor; the leader of shard 1 logs the confirmation, and
-// when it is applied every replica of shard 1 forgets batch 1. Lost, repeated or late messages change nothing: the batch is
-// applied only at cursor 0, the confirmation only trims.
+// A worked example. Shard 1 accepts 3 payments of 5.00 from A to B, whose home is shard 2. B's cell holds (15.00, 3).
+// An entry with a flush mark closes batch 1 = [(B, window, 15.00, 3)]. The leader of shard 1 sends it; the leader of
+// shard 2 finds its cursor at 0 and logs the batch as a section of its next entry. Every replica of shard 2 applies
+// it: B is credited, the cursor is (1, index, term, hash). The leader of shard 2 confirms with that cursor; the
+// leader of shard 1 logs the confirmation, and when it is applied every replica of shard 1 forgets batch 1. Lost,
+// repeated or late messages change nothing: the batch is applied only at cursor 0, the confirmation only trims.
 
 extension ShardLedger {
-    /// Whether a flush mark would close a batch: the leader sets one, `Limits.flushInterval` after the last, where this holds.
+    /// Whether a flush mark would close a batch: the leader sets one, `Limits.flushInterval` after the last, where
+    /// this holds.
     public var hasClosableCredits: Bool {
         (1...shardCount).contains { outgoing[$0].hasRoom && hasOpenLines(to: $0) }
     }
@@ -54,8 +55,8 @@ extension ShardLedger {
 
     /// What to do with a batch from a peer, before it is logged.
     ///
-    /// - Parameter after: the cursor behind the batches that the leader has already proposed and not yet applied; the applied
-    ///   cursor where it has proposed none.
+    /// - Parameter after: the cursor behind the batches that the leader has already proposed and not yet applied; the
+    ///   applied cursor where it has proposed none.
     public func admission(of batch: CreditBatch, after proposed: CreditCursor? = nil) -> BatchAdmission {
         guard batch.destination == shard, Int(batch.source.rawValue) <= shardCount else { return .wrongDestination }
         let stream = incoming[Int(batch.source.rawValue)]
@@ -112,12 +113,13 @@ extension ShardLedger {
         if sponsor >= 0 { accounts.rows[sponsor].sponsored += amount }
     }
 
-    /// What forbids a batch as a whole. None of it can happen while sources keep the rules; if it does the stream halts, and
-    /// the shard goes on with everything else.
+    /// What forbids a batch as a whole. None of it can happen while sources keep the rules; if it does the stream
+    /// halts, and the shard goes on with everything else.
     private func fault(in lines: [CreditLine]) -> StreamHalt? {
         var unknownWindows: [WindowID] = []
         for line in lines {
-            guard let slot = accounts.slot(of: line.participant), accounts.rows[slot].rights & Account.isHome != 0 else {
+            guard let slot = accounts.slot(of: line.participant), accounts.rows[slot].rights & Account.isHome != 0
+            else {
                 return .unknownCreditor
             }
             if !windows.contains(where: { $0.id == line.window }), !unknownWindows.contains(line.window) {
@@ -158,7 +160,8 @@ extension ShardLedger {
         mix(cursor.hash)
     }
 
-    /// The flush mark: closes what is open for every destination that has room for another batch, in order of destinations.
+    /// The flush mark: closes what is open for every destination that has room for another batch, in order of
+    /// destinations.
     func closeBatches() {
         for destination in 1...shardCount {
             while outgoing[destination].hasRoom, hasOpenLines(to: destination) {
@@ -181,7 +184,8 @@ extension ShardLedger {
     private func close(_ lines: [CreditLine], _ destination: Int) {
         let last = outgoing[destination].last
         let batch = CreditBatch(
-            source: shard, destination: ShardID(UInt16(destination)), number: last.number.next, sourceIndex: appliedIndex,
+            source: shard, destination: ShardID(UInt16(destination)), number: last.number.next,
+            sourceIndex: appliedIndex,
             sourceTerm: appliedTerm, directoryVersion: directoryCursor, previousHash: last.hash, lines: lines,
             key: hashKey)
         outgoing[destination].last = batch.cursor

@@ -20,8 +20,8 @@ public struct CurrencyBalance: Hashable, Sendable {
 }
 
 extension ShardLedger {
-    /// The record with an id's fingerprint, for queries; `nil` where there is none. Another id may own the fingerprint: read the
-    /// record and compare. `isExpired` says whether `nil` means anything.
+    /// The record with an id's fingerprint, for queries; `nil` where there is none. Another id may own the
+    /// fingerprint: read the record and compare. `isExpired` says whether `nil` means anything.
     public func lookup(_ id: TransactionID) -> IndexHit? {
         guard let day = days.first(where: { $0.day == id.day }) ?? closedDays.first(where: { $0.day == id.day }),
             let slot = day.partition.find(fingerprint(id)), let outcome = slot.outcome
@@ -36,8 +36,8 @@ extension ShardLedger {
 
     /// How a record that the index knows is answered, once the record that was logged first has been read.
     ///
-    /// A `queryOrVoid` on either side compares the id only: who asks gets the original's answer, and who comes after a void gets
-    /// the void.
+    /// A `queryOrVoid` on either side compares the id only: who asks gets the original's answer, and who comes after
+    /// a void gets the void.
     public static func compare(new: Instruction, stored: Instruction) -> Answer {
         if new.id != stored.id { return .chooseAnotherSequence }
         if new.kind == .queryOrVoid || stored.kind == .queryOrVoid { return .duplicate }
@@ -52,7 +52,8 @@ extension ShardLedger {
     /// Index deltas of checkpoints at or below this index hold nothing that is still needed.
     public var indexNeededFrom: LogIndex { (closedDays + days).map(\.openedAt).min() ?? appliedIndex }
 
-    /// Markers that a leader puts into its next entry, in order, so that the open days become those of the calendar at `wall`.
+    /// Markers that a leader puts into its next entry, in order, so that the open days become those of the calendar
+    /// at `wall`.
     ///
     /// Days are closed before others are opened, and no day is opened twice.
     public func dueMarkers(at wall: WallTime) -> [Marker] {
@@ -109,8 +110,9 @@ extension ShardLedger {
             funding: account.funding, limit: account.limit, available: account.available, rows: rows)
     }
 
-    /// Totals per currency, ascending. Over all shards, `Σ postedDebits = Σ postedCredits + Σ creditsInFlight`, less the batches
-    /// that a destination has applied and its source has not yet seen confirmed (`creditsInFlight(to:after:)`).
+    /// Totals per currency, ascending. Over all shards, `Σ postedDebits = Σ postedCredits + Σ creditsInFlight`, less
+    /// the batches that a destination has applied and its source has not yet seen confirmed
+    /// (`creditsInFlight(to:after:)`).
     public func balances() -> [CurrencyBalance] {
         var totals: [CurrencyBalance] = []
         func add(_ currency: UInt16, _ change: (inout CurrencyBalance) -> Void) {

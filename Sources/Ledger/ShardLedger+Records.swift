@@ -27,8 +27,8 @@ final class RecordScratch {
 
 /// What a record is decided from, as addresses and values taken once per entry.
 ///
-/// Every address is used only with slots and cells that the tables of the same ledger handed out, and no table grows while
-/// records are applied (sums under daily caps excepted, which are reached through their class).
+/// Every address is used only with slots and cells that the tables of the same ledger handed out, and no table grows
+/// while records are applied (sums under daily caps excepted, which are reached through their class).
 private struct RecordContext {
     let accounts: UnsafeMutablePointer<Account>
     let ids: NumberTable.Reader
@@ -42,7 +42,8 @@ private struct RecordContext {
     let ledgerTime: UInt64
     let payments = InstructionKinds.payments.rawValue
 
-    /// The rules in order, from the fault of the record on; the first that fails names the outcome. docs/ENTRIES.md, "Records".
+    /// The rules in order, from the fault of the record on; the first that fails names the outcome. docs/ENTRIES.md,
+    /// "Records".
     ///
     /// - Parameters:
     ///   - record: 128 bytes.
@@ -149,7 +150,8 @@ extension ShardLedger {
     func applyRecords(_ view: EntryView, decisions: inout [Decision]) {
         let count = view.header.recordCount
         let template = Decision(
-            outcome: .accepted, answer: .decided, slot: 0, window: view.header.window, index: appliedIndex, shard: shard,
+            outcome: .accepted, answer: .decided, slot: 0, window: view.header.window, index: appliedIndex,
+            shard: shard,
             ledgerTime: view.header.ledgerTime)
         if decisions.count > count { decisions.removeLast(decisions.count - count) }
         while decisions.count < count { decisions.append(template) }
@@ -240,8 +242,8 @@ extension ShardLedger {
 
     /// Fingerprints of a block, and a first touch of the index lines where they belong.
     ///
-    /// Nearly every touch misses all caches. A loop of its own, of a few instructions a record, keeps a dozen misses in flight;
-    /// in one loop with the hash there would be two or three.
+    /// Nearly every touch misses all caches. A loop of its own, of a few instructions a record, keeps a dozen misses
+    /// in flight; in one loop with the hash there would be two or three.
     private func lookAhead(_ records: UnsafeRawPointer, _ range: Range<Int>, dayCount: Int) {
         let fingerprints = scratch.fingerprints.base
         let lines = scratch.lines.base
@@ -260,7 +262,9 @@ extension ShardLedger {
             var row = dayCount &- 1
             while row >= 0, days[row].day != wanted { row &-= 1 }
             lines[i] = nowhere
-            if row >= 0, let page = days[row].reader.page(value) { lines[i] = UnsafePointer(page + IndexPartition.line(value)) }
+            if row >= 0, let page = days[row].reader.page(value) {
+                lines[i] = UnsafePointer(page + IndexPartition.line(value))
+            }
             fingerprints[i] = value
             dayRows[i] = Int8(truncatingIfNeeded: row)
             i &+= 1

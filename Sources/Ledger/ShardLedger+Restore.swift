@@ -28,7 +28,9 @@ extension CheckpointError {
         var isForeign = false
         do throws(WireError) {
             let schema = try reader.u16()
-            guard schema == ShardLedger.stateSchema else { throw .invalid(field: "state schema", value: UInt64(schema)) }
+            guard schema == ShardLedger.stateSchema else {
+                throw .invalid(field: "state schema", value: UInt64(schema))
+            }
             let found = (try reader.u16(), try reader.u32(), try reader.u64(), try reader.u64())
             if found != (shard.rawValue, UInt32(shardCount), cluster.high, cluster.low) { isForeign = true }
         } catch {
@@ -39,10 +41,11 @@ extension CheckpointError {
 }
 
 extension ShardLedger {
-    /// The ledger that encoded `state`, with the index parts of this and all earlier checkpoints that are still needed, oldest
-    /// first.
+    /// The ledger that encoded `state`, with the index parts of this and all earlier checkpoints that are still
+    /// needed, oldest first.
     ///
-    /// The result behaves, and hashes, like the original. Checks everything it reads, the index against counts and digests.
+    /// The result behaves, and hashes, like the original. Checks everything it reads, the index against counts and
+    /// digests.
     public convenience init(
         restoring state: Slab, deltas: [Slab], shard: ShardID, cluster: ClusterID, slots: SlotMap, shardCount: Int,
         options: LedgerOptions = LedgerOptions()
@@ -160,7 +163,8 @@ extension ShardLedger {
                 }
                 let debtor = try known(try reader.id())
                 let used = try reader.u64()
-                guard used <= Limits.maximumParticipantLimit, day.caps.used(mandate: mandate, debtor: debtor) == 0 else {
+                guard used <= Limits.maximumParticipantLimit, day.caps.used(mandate: mandate, debtor: debtor) == 0
+                else {
                     throw .invalid(field: "daily sum", value: used)
                 }
                 day.caps.add(used, mandate: mandate, debtor: debtor)
@@ -206,7 +210,9 @@ extension ShardLedger {
                 throw .invalid(field: "unconfirmed batch", value: batch.number.rawValue)
             }
         }
-        guard number == stream.last.number else { throw .invalid(field: "last batch", value: stream.last.number.rawValue) }
+        guard number == stream.last.number else {
+            throw .invalid(field: "last batch", value: stream.last.number.rawValue)
+        }
     }
 
     private func restoreIndex(_ delta: Slab) throws(WireError) {

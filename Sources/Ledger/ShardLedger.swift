@@ -39,8 +39,8 @@ public struct LedgerCounters: Hashable, Sendable {
 ///      positions per window             ◄─────┤ records, creditBatch sections
 ///      open and unconfirmed batches     ◄─────┘ records, flush mark, creditConfirmation sections
 ///
-/// The same entries give the same state, byte for byte (`stateHash`), on every replica. It never reads a clock, a disk or a
-/// random source. A class with one owner: it holds the index in its own memory and is never copied.
+/// The same entries give the same state, byte for byte (`stateHash`), on every replica. It never reads a clock, a
+/// disk or a random source. A class with one owner: it holds the index in its own memory and is never copied.
 /// docs/ENTRIES.md has the rules and the formats.
 public final class ShardLedger {
     public let shard: ShardID
@@ -60,7 +60,8 @@ public final class ShardLedger {
     /// Bytes of all entries ever applied.
     public internal(set) var appliedBytes: UInt64 = 0
     var checkpointedBytes: UInt64 = 0
-    /// Chained over every applied entry and its decisions: replicas that applied the same index compare it for next to nothing.
+    /// Chained over every applied entry and its decisions: replicas that applied the same index compare it for next
+    /// to nothing.
     public internal(set) var runningHash: UInt64 = 0
 
     // Directory
@@ -125,7 +126,8 @@ public final class ShardLedger {
         EntrySequence(ledgerTime: lastLedgerTime, nextOrdinal: nextOrdinal, window: currentWindow)
     }
 
-    /// Whether this log index is where all replicas take a checkpoint. Ask after each apply; `encodeCheckpoint` resets it.
+    /// Whether this log index is where all replicas take a checkpoint. Ask after each apply; `encodeCheckpoint`
+    /// resets it.
     public var checkpointDue: Bool {
         let interval = UInt64(options.checkpointIntervalBytes)
         return appliedBytes / interval > checkpointedBytes / interval

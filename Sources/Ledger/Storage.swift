@@ -1,7 +1,7 @@
 /// Growable dense storage of trivial elements whose address loops take once.
 ///
-/// An array's buffer would do, but the apply loop works on a dozen of them at a time: nesting a dozen closures costs more
-/// in reading than this type. `base` changes only in `append` and `resize`.
+/// An array's buffer would do, but the apply loop works on a dozen of them at a time: nesting a dozen closures costs
+/// more in reading than this type. `base` changes only in `append` and `resize`.
 final class Storage<Element: BitwiseCopyable> {
     private(set) var base: UnsafeMutablePointer<Element>
     private(set) var count: Int

@@ -12,7 +12,9 @@ struct CheckpointTests {
             shardCount: ledger.shardCount, options: ledger.options)
     }
 
-    @Test("a replica restored at any point goes on byte for byte like one that never stopped", arguments: [UInt64(11), 12, 13])
+    @Test(
+        "a replica restored at any point goes on byte for byte like one that never stopped",
+        arguments: [UInt64(11), 12, 13])
     func equality(seed: UInt64) throws {
         var world = RandomWorld(seed: seed)
         var deltas: [Slab] = []
@@ -95,7 +97,9 @@ struct CheckpointTests {
             } else {
                 bytes[Int(world.random.below(UInt64(bytes.count)))] = UInt8(truncatingIfNeeded: world.random.next())
             }
-            if (try? Self.restored(world.driver, state: Slab(bytes), deltas: Array(sections[1...]))) == nil { refused += 1 }
+            if (try? Self.restored(world.driver, state: Slab(bytes), deltas: Array(sections[1...]))) == nil {
+                refused += 1
+            }
         }
         #expect(refused > 500)
     }

@@ -40,7 +40,9 @@ struct TwoShards {
         let incoming = batches.filter { $0.destination == shards[shard].ledger.shard }
         let answers = confirmations.filter { $0.source == shards[shard].ledger.shard }
         var taken: [CreditBatch] = []
-        if !incoming.isEmpty, random.chance(60) { taken = (0...Int(random.below(3))).map { _ in random.pick(incoming) } }
+        if !incoming.isEmpty, random.chance(60) {
+            taken = (0...Int(random.below(3))).map { _ in random.pick(incoming) }
+        }
         let confirmed = answers.isEmpty || random.chance(50) ? nil : random.pick(answers)
         let flush = random.chance(40)
         let before = shards[shard].ledger.incomingCursor(from: ShardID(UInt16(2 - shard)))
@@ -86,7 +88,8 @@ struct TwoShards {
 
 @Suite("Credits between shards")
 struct CreditStreamTests {
-    @Test("whatever the network does, each batch is applied once and nothing is lost", arguments: [UInt64(1), 2, 3, 4, 5])
+    @Test(
+        "whatever the network does, each batch is applied once and nothing is lost", arguments: [UInt64(1), 2, 3, 4, 5])
     func exchange(seed: UInt64) {
         var world = TwoShards(seed: seed)
         for _ in 0..<500 {
@@ -129,7 +132,9 @@ struct CreditStreamTests {
         var amount: UInt64 = 0
         for n in 1...20 {
             amount += UInt64(n)
-            source.entry(flush: true) { $0.append(payment(world.people[0][0], world.people[1][0], UInt64(n), sequence: UInt64(n))) }
+            source.entry(flush: true) {
+                $0.append(payment(world.people[0][0], world.people[1][0], UInt64(n), sequence: UInt64(n)))
+            }
         }
         #expect(source.ledger.unconfirmedBatches(to: ShardID(2)).count == Limits.maximumUnconfirmedBatches)
         #expect(source.ledger.hasOpenCredits && !source.ledger.hasClosableCredits)
@@ -228,7 +233,9 @@ struct CreditStreamTests {
             let world = TwoShards(seed: 5)
             let source = world.shards[0]
             for n in 1...3 {
-                source.entry(flush: true) { $0.append(payment(world.people[0][0], world.people[1][0], 1, sequence: UInt64(n))) }
+                source.entry(flush: true) {
+                    $0.append(payment(world.people[0][0], world.people[1][0], 1, sequence: UInt64(n)))
+                }
             }
             return (source, source.ledger.unconfirmedBatches(to: ShardID(2)))
         }
@@ -301,7 +308,9 @@ struct CreditStreamTests {
         let debtor = people.first { slots.home(of: ParticipantID($0)) == ShardID(1) }!
         let creditors = people.filter { slots.home(of: ParticipantID($0)) == ShardID(2) }.shuffled(using: &random)
         source.entry(flush: true) { builder in
-            for (n, creditor) in creditors.enumerated() { builder.append(payment(debtor, creditor, 2, sequence: UInt64(n))) }
+            for (n, creditor) in creditors.enumerated() {
+                builder.append(payment(debtor, creditor, 2, sequence: UInt64(n)))
+            }
         }
         let batches = source.ledger.unconfirmedBatches(to: ShardID(2))
         #expect(batches.count == (creditors.count + CreditBatch.maximumLines - 1) / CreditBatch.maximumLines)
@@ -329,7 +338,8 @@ struct CreditStreamTests {
         var state = Array(sections[0].bytes)
         let sum = withUnsafeBytes(of: UInt64(0x1122_3344).littleEndian) { Array($0) }
         let places = (0...state.count - 8).filter { Array(state[$0..<$0 + 8]) == sum }
-        state.replaceSubrange(places.last!..<places.last! + 8, with: withUnsafeBytes(of: (UInt64.max - 10).littleEndian) { Array($0) })
+        state.replaceSubrange(
+            places.last!..<places.last! + 8, with: withUnsafeBytes(of: (UInt64.max - 10).littleEndian) { Array($0) })
         let ledger = try CheckpointTests.restored(source, state: Slab(state), deltas: Array(sections[1...]))
         let driver = ShardDriver(ledger)
         driver.index = source.index

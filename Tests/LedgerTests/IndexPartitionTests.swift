@@ -6,11 +6,13 @@ import Testing
 struct IndexPartitionTests {
     func slot(_ fingerprint: UInt64, _ n: Int) -> IndexSlot {
         IndexSlot(
-            fingerprint: fingerprint, ordinal: Ordinal(UInt64(n)), outcome: Outcome.allCases[n % Outcome.allCases.count],
+            fingerprint: fingerprint, ordinal: Ordinal(UInt64(n)),
+            outcome: Outcome.allCases[n % Outcome.allCases.count],
             bodyCheck: UInt16(truncatingIfNeeded: n))
     }
 
-    /// Masks keep few bits: pages that cannot be told apart by the low ones, lines that all begin at one slot, one region.
+    /// Masks keep few bits: pages that cannot be told apart by the low ones, lines that all begin at one slot, one
+    /// region.
     @Test(
         "agrees with a dictionary",
         arguments: [UInt64.max, 0xFFFF, 0xFFFF_0000_0FFF, 0xFFF0_0000_0000_00FF, 0x3_FFF0] as [UInt64])
@@ -78,14 +80,15 @@ struct IndexPartitionTests {
         for bit in 0..<64 {
             ids.append(
                 TransactionID(
-                    debtor: id.debtor, instructing: id.instructing, dayAndSequence: id.dayAndSequence ^ 1 << UInt64(bit)))
+                    debtor: id.debtor, instructing: id.instructing, dayAndSequence: id.dayAndSequence ^ 1 << UInt64(bit)
+                ))
         }
         #expect(Set(ids.map { here($0) }).count == ids.count)
         #expect(here(id) != Fingerprint(cluster: ClusterID(high: 0, low: 1))(id))
     }
 
-    /// The reference implementation's vectors are of SipHash-2-4; these of 1-3 are those of Rust's standard library and of
-    /// CPython, which use it: key 00…0f, messages 00, 00 01, ….
+    /// The reference implementation's vectors are of SipHash-2-4; these of 1-3 are those of Rust's standard library
+    /// and of CPython, which use it: key 00…0f, messages 00, 00 01, ….
     @Test("SipHash-1-3 keeps its published values")
     func sipHash() {
         let key = SipHash(key0: 0x0706_0504_0302_0100, key1: 0x0F0E_0D0C_0B0A_0908)

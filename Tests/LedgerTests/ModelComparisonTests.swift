@@ -78,7 +78,8 @@ struct RandomWorld {
         let sequence = random.below(30)
         let id = TransactionID(
             debtor: ParticipantID(debtor),
-            instructing: ParticipantID(random.chance(50) ? debtor : UInt32(random.chance(97) ? 1 + random.below(10) : 50)),
+            instructing: ParticipantID(
+                random.chance(50) ? debtor : UInt32(random.chance(97) ? 1 + random.below(10) : 50)),
             day: day, sequence: sequence)
         if random.chance(3) { return .queryOrVoid(id) }
         var record = Instruction(
@@ -99,7 +100,9 @@ struct RandomWorld {
         switch random.below(20) {
         case 0: change([UInt32(1 + random.below(43))])
         case 1 where random.chance(10):
-            driver.entry { _ = $0.add(Marker.openWindow(WindowID(scheme: .domestic, number: driver.sequence.window.number + 1))) }
+            driver.entry {
+                _ = $0.add(Marker.openWindow(WindowID(scheme: .domestic, number: driver.sequence.window.number + 1)))
+            }
             model.window += 1
         case 2 where random.chance(15): openDay(model.newestDay.next)
         case 3 where random.chance(5): closeDay(random.pick(model.openDays + [testDay]))
@@ -135,7 +138,8 @@ struct RandomWorld {
             if !wanted.isNew { comparisons += 1 }
         }
         for other in 2...3 {
-            for batch in driver.ledger.unconfirmedBatches(to: ShardID(UInt16(other))) where batch.number > before[other - 2] {
+            for batch in driver.ledger.unconfirmedBatches(to: ShardID(UInt16(other)))
+            where batch.number > before[other - 2] {
                 for line in batch.lines {
                     let key = ModelLedger.Creditor(id: line.participant, window: line.windowNumber)
                     batched[key, default: .init(amount: 0, count: 0)].amount += line.amount

@@ -75,7 +75,9 @@ struct ModelLedger {
 
     mutating func close(_ day: BusinessDay) { openDays.removeAll { $0 == day } }
 
-    mutating func decide(_ record: Instruction, ledgerTime: WallTime) -> (outcome: Outcome, isNew: Bool, ordinal: UInt64) {
+    mutating func decide(_ record: Instruction, ledgerTime: WallTime) -> (
+        outcome: Outcome, isNew: Bool, ordinal: UInt64
+    ) {
         let ordinal = nextOrdinal
         nextOrdinal += 1
         let print = fingerprint(record.id)

@@ -64,7 +64,9 @@ struct OutcomeTableTests {
                 outcome: .creditorSuspended, isoReason: "AG11", disposition: .retryable,
                 record: payment(1, 3, 5, sequence: 1)),
             Row(outcome: .debtorUnknown, isoReason: "AC04", disposition: .final, record: payment(9, 2, 5, sequence: 1)),
-            Row(outcome: .creditorUnknown, isoReason: "AC05", disposition: .final, record: payment(1, 9, 5, sequence: 1)),
+            Row(
+                outcome: .creditorUnknown, isoReason: "AC05", disposition: .final, record: payment(1, 9, 5, sequence: 1)
+            ),
             Row(
                 outcome: .instructingUnknown, isoReason: "AG01", disposition: .final,
                 record: payment(1, 2, 5, sequence: 1, instructing: 9)),

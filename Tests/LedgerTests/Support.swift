@@ -30,7 +30,9 @@ final class ShardDriver {
 
     /// Seals what `fill` put into an entry and applies it.
     @discardableResult
-    func entry(at wall: WallTime = .zero, flush: Bool = false, _ fill: (inout EntryBuilder) -> Void = { _ in }) -> [Decision] {
+    func entry(at wall: WallTime = .zero, flush: Bool = false, _ fill: (inout EntryBuilder) -> Void = { _ in })
+        -> [Decision]
+    {
         var builder = EntryBuilder()
         fill(&builder)
         let slab = sequence.seal(builder, wall: wall, flush: flush)
@@ -75,7 +77,9 @@ final class ShardDriver {
 let testDay = BusinessDay(20_780)
 let noon = WallTime(rawValue: testDay.start(offsetMinutes: 480).rawValue + 12 * 3_600_000_000)
 
-func bank(_ id: UInt32, limit: UInt64 = 1_000_000, funding: UInt64 = 0, status: ParticipantStatus = .active) -> Participant {
+func bank(_ id: UInt32, limit: UInt64 = 1_000_000, funding: UInt64 = 0, status: ParticipantStatus = .active)
+    -> Participant
+{
     Participant(
         id: ParticipantID(id), kind: .bank, status: status, currency: 156, limit: limit, funding: funding)
 }
