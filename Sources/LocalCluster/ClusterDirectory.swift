@@ -80,18 +80,22 @@ public struct ClusterDirectory: Hashable, Sendable {
         return descriptor
     }
 
-    /// The last lines of a node's log.
+    /// The last lines that the process started last has written to its log.
     public func logTail(_ node: NodeID, lines: Int = 12) -> [String] {
-        let path = logFile(node)
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        let descriptor = open(logFile(node), O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return [] }
         defer { close(descriptor) }
-        let size = lseek(descriptor, 0, SEEK_END)
-        lseek(descriptor, max(0, size - 16_384), SEEK_SET)
+        let start = (try? state())?.node(node)?.logOffset ?? 0
+        lseek(descriptor, max(start, logSize(node) - 16_384), SEEK_SET)
         var buffer = [UInt8](repeating: 0, count: 16_384)
         let count = read(descriptor, &buffer, buffer.count)
         let text = String(decoding: buffer.prefix(max(count, 0)), as: UTF8.self)
         return text.split(separator: "\n").suffix(lines).map(String.init)
+    }
+
+    func logSize(_ node: NodeID) -> Int {
+        var status = stat()
+        return stat(logFile(node), &status) == 0 ? Int(status.st_size) : 0
     }
 
     static func absolute(_ path: String) -> String {

@@ -16,6 +16,8 @@ public struct ClusterState: Codable, Hashable, Sendable {
         public var incarnation: UInt32
         /// The process that was started last; `nil` after an orderly stop.
         public var process: ProcessIdentity?
+        /// Bytes that its log had when that process was started.
+        public var logOffset: Int?
 
         public init(
             id: UInt32, city: String, dataCentre: String, address: String, port: UInt16, admin: UInt16,

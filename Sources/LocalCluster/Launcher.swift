@@ -133,16 +133,20 @@ public struct Launcher {
         }
     }
 
-    /// Starts one node as a child of this process.
-    func startNode(_ node: NodeID, foreground: Bool) throws(LaunchError) {
+    /// Starts one node as a child of this process, without waiting for its first answer.
+    public func startNode(_ node: NodeID, foreground: Bool) throws(LaunchError) {
         try directory.update { state throws(LaunchError) in
             if let old = state.node(node)?.process {
                 if old.isAlive { return }
                 _ = NodeProcess.reap(old.pid)
             }
+            let offset = directory.logSize(node)
             let process = try NodeProcess.spawn(
                 node, in: directory, binary: binary, parent: foreground ? getpid() : nil)
-            state.update(node) { $0.process = process }
+            state.update(node) { entry in
+                entry.process = process
+                entry.logOffset = offset
+            }
         }
     }
 

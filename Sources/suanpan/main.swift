@@ -1,0 +1,5 @@
+import ClearingModel
+import Glibc
+
+Limits.check()
+exit(Program.run())
