@@ -25,6 +25,7 @@ let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 let package = Package(
     name: "suanpan",
+    products: [.executable(name: "suanpan", targets: ["suanpan"])],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
@@ -38,8 +39,41 @@ let package = Package(
         .target(name: "CChecksum"),
         layer("ClearingModel"),
         layer("Wire", ["ClearingModel", "CChecksum"]),
+        layer("Raft", ["ClearingModel", "Wire", collections]),
+        layer("Ledger", ["ClearingModel", "Wire", collections]),
+        layer("LogFormat", ["ClearingModel", "Wire", "Raft", "Ledger", collections]),
+        layer("Engine", ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", collections]),
+        layer("Client", ["ClearingModel", "Wire", collections]),
+        // The machine.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .target(name: "CPlatform"),
+        layer("TLS", ["ClearingModel", "Wire", "COpenSSL", nioCore]),
+        layer(
+            "Node",
+            [
+                "ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "TLS", "CPlatform", nioCore, nioPosix,
+                nioHTTP1, logging, collections,
+            ]),
+        layer("Workload", ["ClearingModel", "Wire", "Client", "TLS", "CPlatform", nioCore, nioPosix, histogram]),
+        layer("Audit", ["ClearingModel", "CChecksum"]),
+        layer("LocalCluster", ["ClearingModel", "Wire", "TLS", "CPlatform", yams]),
+        .executableTarget(
+            name: "suanpan",
+            dependencies: [
+                "ClearingModel", "Wire", "LogFormat", "Client", "TLS", "Node", "Workload", "Audit", "LocalCluster", "CPlatform",
+                arguments, logging, yams, nioCore, nioPosix,
+            ],
+            swiftSettings: strict),
         // Tests mirror the sources; ClusterTests starts real processes.
         tests("ClearingModelTests", ["ClearingModel"]),
-        tests("WireTests", ["Wire"]),
+        tests("WireTests", ["ClearingModel", "CChecksum", "Wire"]),
+        tests("RaftTests", ["ClearingModel", "Wire", "Raft"], resources: [.copy("Scripts")]),
+        tests("LedgerTests", ["ClearingModel", "Wire", "Ledger"]),
+        tests("EngineTests", ["ClearingModel", "Wire", "LogFormat", "Engine"]),
+        tests("ClientTests", ["ClearingModel", "Wire", "Client"]),
+        tests("TLSTests", ["ClearingModel", "Wire", "TLS", nioCore, nioEmbedded]),
+        tests("NodeTests", ["ClearingModel", "Wire", "LogFormat", "TLS", "Node", nioCore, nioPosix, logging]),
+        tests("WorkloadTests", ["ClearingModel", "Wire", "Client", "TLS", "Workload", nioCore, nioPosix]),
+        tests("LocalClusterTests", ["ClearingModel", "Wire", "LocalCluster"]),
     ]
 )

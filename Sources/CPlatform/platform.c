@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include <malloc.h>
 #include "CPlatform.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -119,4 +120,9 @@ void suanpan_error_text(int code, char *buffer, size_t size) {
     // The GNU variant may answer with a text of its own instead of filling the buffer.
     const char *text = strerror_r(code, buffer, size);
     if (text != buffer) snprintf(buffer, size, "%s", text);
+}
+
+void suanpan_keep_large_allocations(void) {
+    mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }

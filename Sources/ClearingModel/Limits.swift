@@ -43,6 +43,8 @@ public enum Limits {
     public static let entryCacheBytes = 32 << 20
     /// A leader keeps this many of its own proposals uncommitted before it closes no further entry.
     public static let maximumUncommittedEntries = 16
+    /// Entries that a leader has proposed and not yet applied before it lets the next one grow instead of closing it.
+    public static let pipelineDepth = 2
     public static let preferredLeaderStable = MonotonicTime.Span.seconds(10)
     public static let leadershipTransferTimeout = MonotonicTime.Span.milliseconds(300)
     public static let leaderSyncWarning = MonotonicTime.Span.milliseconds(500)

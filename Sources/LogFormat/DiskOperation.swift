@@ -66,6 +66,8 @@ public struct DiskError: Error, Hashable, Sendable, CustomStringConvertible {
 
     /// `ENOSPC` of Linux.
     public static let noSpaceCode: Int32 = 28
+    /// `EIO` of Linux: the device cannot read the sector. The log treats what stood there as damaged.
+    public static let unreadableCode: Int32 = 5
 
     public var description: String { "\(message) (errno \(code))" }
 }

@@ -38,6 +38,9 @@ struct ReadJob {
     var parts: [Part]
     var remaining: Int
     var failure: DiskError?
+
+    /// Why the disk refused, other than by damage.
+    var refusal: DiskError? { failure?.code == DiskError.unreadableCode ? nil : failure }
 }
 
 extension NodeLog {
@@ -179,9 +182,9 @@ extension NodeLog {
         for part in job.parts {
             for ref in part.refs {
                 guard let payload = Self.payload(ref, part), payload.checksum == ref.checksum else {
-                    if job.failure == nil { found(damaged: ref, job, &events) }
+                    if job.refusal == nil { found(damaged: ref, job, &events) }
                     if entries.isEmpty {
-                        events.append(.readFailed(token: job.token, job.failure.map { .disk($0) } ?? .damaged))
+                        events.append(.readFailed(token: job.token, job.refusal.map { .disk($0) } ?? .damaged))
                     } else {
                         events.append(.entries(token: job.token, entries))
                     }
@@ -204,8 +207,8 @@ extension NodeLog {
 
     private mutating func finishRecord(_ job: ReadJob, _ place: Int, _ whole: Bool, _ events: inout [LogEvent]) {
         let ref = job.parts[0].refs[0]
-        if let failure = job.failure {
-            events.append(.readFailed(token: job.token, .disk(failure)))
+        if let refusal = job.refusal {
+            events.append(.readFailed(token: job.token, .disk(refusal)))
             return
         }
         let recordOffset = EntryHeader.recordOffset(place)

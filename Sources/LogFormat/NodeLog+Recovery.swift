@@ -34,9 +34,15 @@ extension NodeLog {
     ) {
         guard let step = recovery?.step, !hasFailed else { return }
         if case .failed(let error) = result {
-            // What cannot be read is treated like damage further on, but a directory or disk that refuses is not.
-            refuse(.disk(error, doing: "opening the log (\(step))"), &events)
-            return
+            guard error.code == DiskError.unreadableCode, step.isRead else {
+                refuse(.disk(error, doing: "opening the log (\(step))"), &events)
+                return
+            }
+            // Sectors that the device cannot read are damage like any other.
+            if step == .scanning {
+                patch(nil, &ops)
+                return
+            }
         }
         let bytes: Slab = if case .bytes(let slab) = result { slab } else { .empty }
         switch step {
@@ -49,7 +55,7 @@ extension NodeLog {
         case .tableFooter: footerRead(bytes, &ops)
         case .tableBody: bodyRead(bytes, &ops)
         case .nextGroup: nextGroupRead(bytes, &ops)
-        case .scanning: scanned(bytes, &ops)
+        case .scanning: if recovery!.patchwork == nil { scanned(bytes, &ops) } else { patch(bytes, &ops) }
         case .salvaging: salvaged(bytes, &ops)
         case .memberships: membershipRead(bytes, &ops)
         case .identityNamed: identityNamed(&ops)
@@ -274,6 +280,28 @@ extension NodeLog {
             let resolution = resolve()
             recovery!.regions = resolution.regions
             nextRegion(&ops)
+        }
+    }
+
+    /// Reads a window block by block, with zeros for the blocks that cannot be read.
+    private mutating func patch(_ block: Slab?, _ ops: inout [DiskOperation]) {
+        let (number, size) = recovery!.segment
+        let start = recovery!.windowStart
+        if recovery!.patchwork == nil {
+            recovery!.patchwork = []
+        } else {
+            var bytes = block.map { Array($0.bytes) } ?? []
+            bytes += repeatElement(0, count: Layout.alignment - bytes.count)
+            recovery!.patchwork! += bytes
+        }
+        let done = recovery!.patchwork!.count
+        if done >= min(SegmentScan.window, size - start) {
+            let window = Slab(recovery!.patchwork!)
+            recovery!.patchwork = nil
+            scanned(window, &ops)
+        } else {
+            next(
+                .scanning, .read(.segment(number), offset: UInt64(start + done), count: Layout.alignment), .read, &ops)
         }
     }
 

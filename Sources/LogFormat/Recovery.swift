@@ -19,6 +19,17 @@ struct Recovery {
         case identityNamed
         case segmentSynced
         case opening
+
+        /// Whether the step reads what a file holds.
+        var isRead: Bool {
+            switch self {
+            case .identity, .checkpointHeader, .segmentHeader, .tableFooter, .tableBody, .nextGroup, .scanning,
+                .salvaging,
+                .memberships:
+                true
+            case .listing, .firstSegment, .identityNamed, .segmentSynced, .opening: false
+            }
+        }
     }
 
     var step = Step.listing
@@ -35,6 +46,8 @@ struct Recovery {
     var limit: Int?
     var scan: SegmentScan?
     var windowStart = 0
+    /// The window so far, where it has to be read block by block.
+    var patchwork: [UInt8]?
     var regions: [Resolution.Region] = []
     var lastGroup: UInt64 = 0
     var end = SegmentHeader.bytes

@@ -27,7 +27,7 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     case raft = 64
     case creditBatch = 65
     case creditConfirmation = 66
-    case directoryNotice = 67
+    case notice = 67
     case directoryPull = 68
     case directoryUpdate = 69
     case stateHash = 70

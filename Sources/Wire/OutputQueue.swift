@@ -36,6 +36,16 @@ public struct OutputQueue {
         byteCount += slab.count
     }
 
+    /// Appends parts that another queue gave up.
+    public mutating func write(contentsOf parts: [Part]) {
+        for part in parts {
+            switch part {
+            case .slab(let slab): write(slab)
+            case .bytes(let bytes): write { writer in bytes.withUnsafeBytes { writer.raw($0) } }
+            }
+        }
+    }
+
     /// Everything in order; the queue is empty after.
     public mutating func drain() -> [Part] {
         closeOpen()

@@ -94,6 +94,14 @@ public struct SlabBuilder: ~Copyable {
     /// The bytes so far; valid until the next mutation.
     public var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
+    /// A slab of exactly these bytes; the builder is empty after and can be filled again.
+    ///
+    /// For small contents: the copy is cheaper than a large allocation, and a cached small slab does not pin a large one.
+    public mutating func sealCopy() -> Slab {
+        defer { count = 0 }
+        return Slab(copying: bytes)
+    }
+
     /// Ends the filling: from here the bytes never change.
     public consuming func seal() -> Slab {
         let (base, count) = (self.base, self.count)

@@ -294,12 +294,13 @@ private let two = ShardID(2)
         for _ in 0..<40 {
             let id = LogHarness.shards[Int(random.below(3))]
             var mine = expected[id] ?? []
-            if mine.count > 3, random.below(8) == 0 {
+            let isCut = mine.count > 3 && random.below(8) == 0
+            if isCut {
                 let from = mine[mine.count - 1 - Int(random.below(2))].index
                 harness.log.appendTruncate(shard: id, from: from, term: Term(9))
                 mine.removeAll { $0.index >= from }
             }
-            let term = max(mine.last?.term.rawValue ?? 1, 1) + random.below(2)
+            let term = max(expected[id]?.last?.term.rawValue ?? 1, 1) + (isCut ? 1 : 0) + random.below(2)
             let entries = (0..<1 + random.below(3)).map {
                 sample(UInt64(mine.count) + 1 + $0, term, bytes: Int(random.below(900)), salt: random.next())
             }

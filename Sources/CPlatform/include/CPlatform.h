@@ -47,3 +47,7 @@ void suanpan_name_thread(const char *name);
 
 /// The text of an errno, in a buffer of the caller.
 void suanpan_error_text(int code, char *buffer, size_t size);
+
+/// Has malloc keep freed blocks of up to 64 MiB for the next use instead of giving each back to the system: entries and frames
+/// of a megabyte come and go hundreds of times a second.
+void suanpan_keep_large_allocations(void);

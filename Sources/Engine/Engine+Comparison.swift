@@ -1,0 +1,134 @@
+import ClearingModel
+import Ledger
+import LogFormat
+import Wire
+
+/// A request of which some ids were decided before, and the reads that fetch the originals.
+final class Comparison {
+    let request: ReplyAddress
+    /// Set for a submit, whose window is given back with the answer.
+    let pending: PendingRequest?
+    let group: ClearingGroup
+    let type: FrameType
+    var decisions: [Decision]
+    var outstanding = 0
+    var isUnreadable = false
+    /// The submitted records, or records with the id alone for a query.
+    let records: [Int: Instruction]
+
+    init(
+        request: ReplyAddress, pending: PendingRequest?, group: ClearingGroup, type: FrameType,
+        decisions: [Decision], records: [Int: Instruction]
+    ) {
+        self.request = request
+        self.pending = pending
+        self.group = group
+        self.type = type
+        self.decisions = decisions
+        self.records = records
+    }
+}
+
+/// One read of an original.
+struct OriginalRead {
+    var comparison: Comparison
+    var slot: Int
+    var ordinal: Ordinal
+    /// The whole entry is read and its checksum verified: a difference must not come from a bad disk.
+    var verified: Bool
+}
+
+/// Exact answers for ids that were decided before: apply compares fingerprints only, and the leader compares the records.
+extension Engine {
+    /// Takes a submit whose entry met known fingerprints. The submitted records are read from the entry that was just applied.
+    func compare(_ request: PendingRequest, group: ClearingGroup, decisions: [Decision]) {
+        guard let entry = group.raft.entry(at: group.applied.next) ?? group.raft.entry(at: group.applied) else {
+            preconditionFailure("an entry being applied is in memory")
+        }
+        var records: [Int: Instruction] = [:]
+        for (position, decision) in decisions.enumerated() where decision.answer == .needsComparison {
+            let offset = EntryHeader.recordOffset(Int(decision.slot))
+            records[position] = entry.payload.bytes.loadUnaligned(fromByteOffset: offset, as: Instruction.self)
+        }
+        startComparison(
+            Comparison(
+                request: request.reply, pending: request, group: group, type: .submitReply, decisions: decisions,
+                records: records))
+    }
+
+    /// Starts a read for each decision that still needs one; answers at once where none does.
+    func startComparison(_ comparison: Comparison) {
+        for (position, decision) in comparison.decisions.enumerated() where decision.answer == .needsComparison {
+            comparison.outstanding += 1
+            readOriginal(
+                OriginalRead(comparison: comparison, slot: position, ordinal: Ordinal(decision.index), verified: false))
+        }
+        if comparison.outstanding == 0 { finish(comparison) }
+    }
+
+    private func readOriginal(_ read: OriginalRead) {
+        let token = token()
+        originalReads[token] = read
+        metrics.comparisons += 1
+        log.readRecord(
+            shard: read.comparison.group.shard, ordinal: read.ordinal, verify: read.verified, token: token,
+            ops: &effects.disk, events: &logEvents)
+    }
+
+    /// The log has read an original.
+    func originalRead(_ token: UInt64, _ stored: StoredRecord) {
+        guard var read = originalReads.removeValue(forKey: token) else { return }
+        let comparison = read.comparison
+        guard let record = comparison.records[read.slot] else { preconditionFailure("a comparison without its record") }
+        let answer = ShardLedger.compare(new: record, stored: stored.instruction)
+        if answer != .duplicate, !read.verified {
+            read.verified = true
+            return readOriginal(read)
+        }
+        var decision = comparison.decisions[read.slot]
+        decision.answerCode = (comparison.type == .queryReply && answer == .duplicate ? .decided : answer).rawValue
+        if comparison.type == .queryReply, answer == .chooseAnotherSequence {
+            // Another id has this fingerprint: the one that was asked for has no outcome.
+            decision.answerCode = Answer.notFound.rawValue
+        }
+        decision.index = stored.index.rawValue
+        decision.slot = UInt16(stored.slot)
+        decision.ledgerTime = stored.ledgerTime
+        decision.window = stored.window.number
+        decision.scheme = stored.window.scheme
+        comparison.decisions[read.slot] = decision
+        ended(comparison)
+    }
+
+    /// An original cannot be read: the request is refused rather than answered from half the facts.
+    func originalUnreadable(_ token: UInt64, _ what: String) {
+        guard let read = originalReads.removeValue(forKey: token) else { return }
+        read.comparison.isUnreadable = true
+        notice(.error, "original unreadable", [("shard", "\(read.comparison.group.shard)"), ("ordinal", "\(read.ordinal)"), ("what", what)])
+        ended(read.comparison)
+    }
+
+    private func ended(_ comparison: Comparison) {
+        comparison.outstanding -= 1
+        if comparison.outstanding == 0 { finish(comparison) }
+    }
+
+    private func finish(_ comparison: Comparison) {
+        if let pending = comparison.pending { release(pending) }
+        if comparison.isUnreadable {
+            return refuse(
+                comparison.request, shard: comparison.group.shard, .unavailable,
+                message: "the record of an earlier decision cannot be read on this replica")
+        }
+        guard let connection = connection(comparison.request.connection) else { return }
+        metrics.count(comparison.decisions[...])
+        connection.output.write { writer in
+            comparison.decisions.withUnsafeBufferPointer {
+                Decisions.encode(
+                    comparison.type, request: comparison.request.request, shard: comparison.group.shard, $0,
+                    into: &writer)
+            }
+        }
+        markDirty(connection)
+    }
+}

@@ -1,0 +1,95 @@
+import ClearingModel
+import Ledger
+import LogFormat
+import Raft
+
+/// From a recovered log to running replicas: the newest whole checkpoint of each shard, then its Raft replica on top. What lies between checkpoint
+/// and commit is applied as soon as the commit index is known again.
+extension Engine {
+    func recovered(_ shards: [RecoveredShard]) {
+        recovering = shards
+        for shard in shards where !shard.checkpoints.isEmpty { log.loadCheckpoint(shard: shard.shard, ops: &effects.disk, events: &logEvents) }
+        for shard in shards where shard.checkpoints.isEmpty { open(shard, from: nil) }
+        runIfRecovered()
+    }
+
+    func checkpointLoaded(_ shard: ShardID, _ checkpoint: LoadedCheckpoint?) {
+        guard let recovered = recovering.first(where: { $0.shard == shard }) else { return }
+        open(recovered, from: checkpoint)
+        runIfRecovered()
+    }
+
+    /// Makes the group of one recovered shard.
+    private func open(_ recovered: RecoveredShard, from checkpoint: LoadedCheckpoint?) {
+        let shard = recovered.shard
+        guard let placement = configuration.topology.placement(of: shard) else {
+            return fail(configuration: true, "the log holds shard \(shard), which the topology does not have")
+        }
+        let applied = checkpoint?.info.index ?? .zero
+        guard applied >= recovered.raft.snapshotIndex else {
+            return fail(
+                configuration: true,
+                "shard \(shard): the log starts after index \(recovered.raft.snapshotIndex), and the newest whole checkpoint ends at \(applied). Empty the data directory and run `suanpan cluster rejoin \(me.node)`")
+        }
+        var state = recovered.raft
+        if state.membership == .empty, state.snapshotIndex == .zero {
+            // A node that came back with an empty disk is told by the leader what it belongs to.
+            let first = Incarnation(1)
+            if me.incarnation == first {
+                state.membership = Membership(voters: placement.nodes.map { ReplicaID(node: $0, incarnation: first) })
+            }
+            log.appendLogStart(shard: shard, index: .zero, term: .zero, membership: state.membership)
+        }
+        // What a checkpoint covers was committed, whatever the hint in the hard state says.
+        state.hardState.commit = max(state.hardState.commit, applied)
+        let raft = RaftReplica(
+            group: shard, me: me, recovered: state, preferred: placement.preferredLeader, seed: random.next(), now: now)
+        let term = checkpoint?.info.term ?? .zero
+        do {
+            if shard.isDirectory {
+                let directory = try checkpoint.map { loaded in try DirectoryLedger(restoring: loaded.state, cluster: configuration.topology.cluster) }
+                add(
+                    DirectoryGroup(
+                        shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: term,
+                        directory: directory ?? DirectoryLedger(cluster: configuration.topology.cluster, calendar: configuration.topology.calendar)))
+            } else {
+                let ledger = try checkpoint.map { loaded in
+                    try ShardLedger(
+                        restoring: loaded.state, deltas: loaded.deltas, shard: shard,
+                        cluster: configuration.topology.cluster, slots: configuration.topology.slots,
+                        shardCount: configuration.topology.shardCount)
+                }
+                let fresh = ShardLedger(
+                    shard: shard, cluster: configuration.topology.cluster, slots: configuration.topology.slots,
+                    shardCount: configuration.topology.shardCount)
+                let group = ClearingGroup(
+                    shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: term,
+                    ledger: ledger ?? fresh, shardCount: configuration.topology.shardCount)
+                clearingHeld.append(group)
+                add(group)
+            }
+        } catch {
+            fail(configuration: true, "shard \(shard): the checkpoint at \(applied) cannot be restored: \(error)")
+        }
+        if !recovered.holes.isEmpty {
+            notice(
+                .error, "replica fenced",
+                [("shard", "\(shard)"), ("holes", recovered.holes.map(\.description).joined(separator: " "))])
+        }
+    }
+
+    private func add(_ group: Group) {
+        groups[Int(group.shard.rawValue)] = group
+        group.commit = max(group.applied, group.raft.commit)
+        held.append(group)
+        held.sort { $0.shard < $1.shard }
+        clearingHeld.sort { $0.shard < $1.shard }
+    }
+
+    private func runIfRecovered() {
+        guard phase == .starting, held.count == configuration.shards.count else { return }
+        recovering = []
+        phase = .running
+        notice(.notice, "recovered", [("replica", "\(me)"), ("groups", "\(held.count)")])
+    }
+}

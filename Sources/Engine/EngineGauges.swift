@@ -1,0 +1,49 @@
+import ClearingModel
+import Ledger
+import Raft
+
+/// One group's figures at this moment, for metrics.
+public struct GroupGauges: Sendable {
+    public struct Balance: Sendable {
+        public var currency: UInt16
+        /// Minor units in open and unconfirmed credit batches.
+        public var creditsInFlight: UInt128
+    }
+
+    public var shard: ShardID
+    public var isLeader: Bool
+    public var term: Term
+    public var commit: LogIndex
+    public var applied: LogIndex
+    /// Records taken and not yet applied; leaders only.
+    public var queuedRecords = 0
+    /// Entries that the slowest follower lacks; leaders only.
+    public var lag = 0
+    public var unconfirmedBatches = 0
+    public var haltedStreams = 0
+    public var balances: [Balance] = []
+}
+
+extension Engine {
+    public var unsyncedBytes: Int { log.unsyncedBytes }
+
+    /// Figures of every group on this node. O(participants + shards²): for a scrape, not for a turn.
+    public func groupGauges() -> [GroupGauges] {
+        held.map { group in
+            var gauges = GroupGauges(
+                shard: group.shard, isLeader: group.isLeader, term: group.raft.term, commit: group.commit,
+                applied: group.applied)
+            gauges.lag = group.raft.followerStatus.map(\.lag).max() ?? 0
+            guard let clearing = group as? ClearingGroup else { return gauges }
+            gauges.queuedRecords = clearing.queuedRecords
+            gauges.unconfirmedBatches = (1..<clearing.outgoing.count).reduce(0) {
+                $0 + clearing.ledger.unconfirmedBatches(to: ShardID(UInt16($1))).count
+            }
+            gauges.haltedStreams = clearing.ledger.haltedStreams.count
+            gauges.balances = clearing.ledger.balances().map {
+                .init(currency: $0.currency, creditsInFlight: $0.creditsInFlight)
+            }
+            return gauges
+        }
+    }
+}

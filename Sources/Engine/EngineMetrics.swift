@@ -1,0 +1,34 @@
+import ClearingModel
+
+/// Counters since the engine started. Everything here only grows; gauges are read from the engine itself.
+public struct EngineMetrics: Sendable {
+    public var connectionsOpened: UInt64 = 0
+    public var connectionsClosed: UInt64 = 0
+    public var bytesReceived: UInt64 = 0
+    public var bytesSent: UInt64 = 0
+    public var malformedFrames: UInt64 = 0
+    /// Connections that ended inside a frame.
+    public var truncatedFrames: UInt64 = 0
+    public var submittedRecords: UInt64 = 0
+    public var appliedRecords: UInt64 = 0
+    public var comparisons: UInt64 = 0
+    public var elections: UInt64 = 0
+    public var checkpoints: UInt64 = 0
+    public var damagedRecords: UInt64 = 0
+    public var stateHashMismatches: UInt64 = 0
+    public var creditBatchesSent: UInt64 = 0
+    /// Answers given, by outcome code; duplicates and conflicts count under `answers` too.
+    public var outcomes = [UInt64](repeating: 0, count: 256)
+    public var answers = [UInt64](repeating: 0, count: 256)
+    /// Requests refused before the log, by `RefusalCode`.
+    public var refused = [UInt64](repeating: 0, count: 256)
+
+    public init() {}
+
+    mutating func count(_ decisions: ArraySlice<Decision>) {
+        for decision in decisions {
+            outcomes[Int(decision.outcomeCode)] += 1
+            answers[Int(decision.answerCode)] += 1
+        }
+    }
+}

@@ -1,0 +1,71 @@
+import ClearingModel
+import Ledger
+import Raft
+import Wire
+
+/// How a leader closes its open entry: when the pipeline has room, with every section that waits.
+///
+/// Under load entries grow while the pipeline is full, and each carries thousands of records; with one payment in flight the entry closes at the end of
+/// the turn that brought it. Sections alone (credits, confirmations, markers) wait for a payment to ride with, but no longer than `Limits.flushInterval`.
+extension ClearingGroup {
+    /// While leadership is handed over, or the clock is in doubt, nothing is stamped; what waits goes on waiting.
+    private var pipelineHasRoom: Bool {
+        proposed.count < Limits.pipelineDepth && !raft.isTransferring && !raft.isClockSkewed && !raft.isFull
+    }
+
+    /// Proposes closed entries, then the open one where it is due. Called at the end of every turn.
+    func proposeIfDue(now: MonotonicTime, wall: WallTime, in engine: Engine) {
+        guard isReady, pipelineHasRoom else { return }
+        while pipelineHasRoom, let entry = closed.popFirst() { propose(entry, now: now, in: engine) }
+        guard isReady, pipelineHasRoom, open.records > 0 || now - lastProposal >= Limits.flushInterval else { return }
+        if now - lastFlush >= Limits.flushInterval, ledger.hasClosableCredits {
+            open.flush = true
+            lastFlush = now
+        }
+        stageSections()
+        guard !open.isEmpty else { return }
+        close(now: now, wall: wall)
+        propose(closed.removeFirst(), now: now, in: engine)
+    }
+
+    /// Ends the filling of the open entry: stamps it and seals it. It is proposed as soon as the pipeline has room.
+    func close(now: MonotonicTime, wall: WallTime) {
+        var entry = OpenEntry()
+        swap(&entry, &open)
+        let (requests, records, flush) = (entry.requests, entry.records, entry.flush)
+        let payload = sequence.seal(entry.takeBuilder(), wall: wall, flush: flush)
+        closed.append(ClosedEntry(payload: payload, requests: requests, records: records, closedAt: now))
+    }
+
+    private func propose(_ entry: ClosedEntry, now: MonotonicTime, in engine: Engine) {
+        guard case .accepted(let index, let term) = engine.propose(entry.payload, in: self) else {
+            // Leadership is being lost or handed over. The order of stamps and ordinals is broken for what follows:
+            // everything is refused, and the next leader starts afresh.
+            for request in entry.requests { engine.refuse(request, shard: shard, .notLeader) }
+            return refuseUnproposed(.notLeader, in: engine)
+        }
+        proposed.append(
+            ProposedEntry(
+                index: index, term: term, requests: entry.requests, records: entry.records, closedAt: entry.closedAt))
+        lastProposal = now
+    }
+
+    /// Moves what waits into the open entry, as far as there is room.
+    private func stageSections() {
+        while let marker = waitingMarkers.first, open.builder.add(marker) { waitingMarkers.removeFirst() }
+        if let update = waitingUpdate, open.builder.add(update) { waitingUpdate = nil }
+        for destination in 1..<outgoing.count {
+            guard let confirmation = outgoing[destination].waitingConfirmation else { continue }
+            guard open.builder.add(confirmation) else { return }
+            outgoing[destination].stagedConfirmation = confirmation.cursor.number
+            outgoing[destination].waitingConfirmation = nil
+        }
+        for source in 1..<incoming.count {
+            while let batch = incoming[source].waiting.first, batch.directoryVersion <= ledger.directoryVersion,
+                open.builder.add(batch)
+            {
+                incoming[source].waiting.removeFirst()
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+import LogFormat
+import Wire
+
+/// A data directory in memory that performs operations at once. What was not synced can be lost on purpose.
+final class MemoryDisk {
+    private var files: [FileName: [UInt8]] = [:]
+    /// Contents as of the last sync of each file.
+    private var synced: [FileName: [UInt8]] = [:]
+    private(set) var syncs = 0
+
+    func perform(_ operation: DiskOperation) -> DiskCompletion {
+        DiskCompletion(id: operation.id, result: result(of: operation.kind))
+    }
+
+    /// The power fails: what was not synced is gone.
+    func losePower() { files = synced }
+
+    private func result(of kind: DiskOperation.Kind) -> DiskCompletion.Result {
+        switch kind {
+        case .list:
+            return .names(files.map { FileEntry(name: $0.key, size: UInt64($0.value.count)) }.sorted { "\($0.name)" < "\($1.name)" })
+        case .open(let name, let create):
+            if files[name] == nil {
+                guard create else { return .failed(DiskError(code: 2, message: "no such file")) }
+                files[name] = []
+                synced[name] = []
+            }
+            return .done
+        case .preallocate(let name, let bytes):
+            let missing = Int(bytes) - files[name, default: []].count
+            if missing > 0 {
+                files[name, default: []].append(contentsOf: repeatElement(0, count: missing))
+                synced[name, default: []].append(contentsOf: repeatElement(0, count: missing))
+            }
+            return .done
+        case .write(let name, let offset, let slabs):
+            var position = Int(offset)
+            let end = position + slabs.reduce(0) { $0 + $1.count }
+            if files[name, default: []].count < end {
+                files[name, default: []].append(contentsOf: repeatElement(0, count: end - files[name, default: []].count))
+            }
+            for slab in slabs {
+                files[name]!.replaceSubrange(position..<position + slab.count, with: slab.bytes)
+                position += slab.count
+            }
+            return .done
+        case .sync(let name):
+            syncs += 1
+            synced[name] = files[name]
+            return .done
+        case .read(let name, let offset, let count):
+            guard let file = files[name] else { return .failed(DiskError(code: 2, message: "no such file")) }
+            let start = min(Int(offset), file.count)
+            return .bytes(Slab(Array(file[start..<min(start + count, file.count)])))
+        case .size(let name):
+            guard let file = files[name] else { return .failed(DiskError(code: 2, message: "no such file")) }
+            return .number(UInt64(file.count))
+        case .remove(let name):
+            files[name] = nil
+            synced[name] = nil
+            return .done
+        case .rename(let from, let to):
+            files[to] = files.removeValue(forKey: from)
+            synced[to] = synced.removeValue(forKey: from)
+            return .done
+        case .syncDirectory, .close: return .done
+        case .freeSpace: return .number(1 << 40)
+        }
+    }
+}

@@ -1,0 +1,93 @@
+import ClearingModel
+import Engine
+import Testing
+import Wire
+
+/// What tests of whole clusters share: a small directory, a client that finds leaders, payments by number.
+final class Scenario {
+    let cluster: TestCluster
+    let client: TestClient
+    let operatorClient = TestClient([.operator("test")])
+    let participants: [ParticipantID]
+    private var nextRequest: UInt64 = 1
+
+    init(nodes: Int = 3, shards: Int = 2, participants count: Int = 12, limit: UInt64 = 1_000_000, seed: UInt64 = 1) throws {
+        cluster = try TestCluster(nodes: nodes, shards: shards, seed: seed)
+        participants = (1...count).map { ParticipantID(UInt32($0)) }
+        client = TestClient(participants.map { .participant($0) })
+        let led = cluster.reaches(cluster.allGroupsAreLed)
+        try #require(led)
+        let changes = participants.map {
+            DirectoryChange.participant(Participant(id: $0, kind: .bank, currency: 156, limit: limit))
+        }
+        let leader = try #require(cluster.leader(of: .directory))
+        cluster.connect(operatorClient, to: leader)
+        var writer = WireWriter()
+        DirectoryChangeRequest(changes: changes).encode(request: 1, into: &writer)
+        cluster.send(writer.bytes, from: operatorClient)
+        let version = UInt64(count)
+        let ready = cluster.reaches(cluster.directoryReached(version) && cluster.daysAreOpen)
+        try #require(ready)
+    }
+
+    var day: BusinessDay { BusinessDay(at: cluster.wall, offsetMinutes: 480) }
+
+    func payment(_ number: UInt64, from debtor: Int, to creditor: Int, amount: UInt64 = 100) -> Instruction {
+        let id = TransactionID(
+            debtor: participants[debtor], instructing: participants[debtor], day: day, sequence: number)
+        return Instruction(id: id, kind: .payout, amount: amount, currency: 156, creditor: participants[creditor])
+    }
+
+    /// Asks the leader of the id's shard, following leadership, until there is an answer.
+    func decide(_ instruction: Instruction, atMost milliseconds: Int = 5_000) -> Decision? {
+        let shard = cluster.topology.slots.route(instruction.id)
+        var waited = 0
+        while waited < milliseconds {
+            guard let leader = cluster.leader(of: shard) else {
+                cluster.run(milliseconds: 5)
+                waited += 5
+                continue
+            }
+            if client.connection?.node != leader { cluster.connect(client, to: leader) }
+            let request = nextRequest
+            nextRequest += 1
+            var writer = WireWriter()
+            Submit.encode(request: request, shard: shard, instruction, into: &writer)
+            cluster.send(writer.bytes, from: client)
+            cluster.settle()
+            for _ in 0..<200 {
+                if let decision = client.decisions[request]?.first { return decision }
+                if client.refusals[request] != nil || client.connection == nil { break }
+                cluster.run(milliseconds: 5)
+                waited += 5
+            }
+        }
+        return nil
+    }
+}
+
+extension TestCluster {
+    var allGroupsAreLed: Bool { topology.placements.allSatisfy { leader(of: $0.shard) != nil } }
+
+    var running: [Machine] { machines.filter { $0.engine?.isRunning == true } }
+
+    func directoryReached(_ version: UInt64) -> Bool {
+        running.allSatisfy { machine in
+            machine.engine!.groupStatuses().allSatisfy { $0.part == .none || $0.directoryVersion.rawValue >= version }
+        }
+    }
+
+    var daysAreOpen: Bool {
+        running.allSatisfy { machine in
+            machine.engine!.groupStatuses().allSatisfy { $0.shard.isDirectory || $0.part == .none || $0.openDays != nil }
+        }
+    }
+
+    /// Every replica of every group has applied the same index.
+    var isLevel: Bool {
+        let all = running.flatMap { $0.engine!.groupStatuses() }.filter { $0.part != .none }
+        return topology.placements.allSatisfy { placement in
+            Set(all.filter { $0.shard == placement.shard }.map(\.applied)).count == 1
+        }
+    }
+}
