@@ -121,11 +121,14 @@ final class ClientDriver {
         act()
         owner?.driverTurn(self, now: Clocks.monotonic(), isTick: isTick)
         act()
+        // A flush can meet a connection that broke, and then calls back into the core: not while the core lends its bytes.
+        var written: [SecureConnection] = []
         core.flush { connection, bytes in
             guard let link = links[Int(connection.rawValue)] else { return }
             link.send([.bytes(bytes)])
-            link.flush()
+            written.append(link)
         }
+        for link in written { link.flush() }
     }
 
     /// Carries out the core's actions and hands over what ended; either may bring more of the other.
@@ -213,7 +216,13 @@ extension ClientDriver: SecureConnectionDelegate {
 
     func connectionEstablished(_ connection: SecureConnection, peer: PeerIdentity) {
         guard isCurrent(connection) else { return }
-        core.connectionUp(ConnectionID(UInt32(connection.token)), now: Clocks.monotonic(), &out)
+        let id = ConnectionID(UInt32(connection.token))
+        let node = core.node(of: id).id
+        guard peer.authority(in: core.topology.cluster).node == node else {
+            note("node \(node): the certificate names \(peer.uris.joined(separator: ", ")) instead")
+            return connection.abort()
+        }
+        core.connectionUp(id, now: Clocks.monotonic(), &out)
         scheduleTurn()
     }
 

@@ -3,14 +3,21 @@ import Wire
 
 /// One of each message, filled with values that differ from one another.
 enum Samples {
-    static let nodes = (1...3).map {
+    static let nodes = [node(1), node(2), node(3)]
+
+    static func node(_ number: UInt16) -> TopologyNode {
         TopologyNode(
-            id: NodeID(UInt32($0)), city: "city-\($0)", dataCentre: "dc-\($0)", address: "127.77.1.\($0)",
-            port: UInt16(7_400 + $0), adminPort: UInt16(7_500 + $0))
+            id: NodeID(UInt32(number)), city: "city-\(number)", dataCentre: "dc-\(number)",
+            address: "127.77.1.\(number)", port: 7_400 + number, adminPort: 7_500 + number)
     }
+
+    static func placement(_ shard: UInt16) -> Placement {
+        Placement(shard: ShardID(shard), nodes: [NodeID(1), NodeID(2), NodeID(3)])
+    }
+
     static let topology = ClusterTopology(
         cluster: ClusterID(high: 0x0123_4567_89AB_CDEF, low: 0xFEDC_BA98_7654_3210), nodes: nodes,
-        placements: (0...4).map { Placement(shard: ShardID(UInt16($0)), nodes: nodes.map(\.id)) },
+        placements: (0...4).map { placement($0) },
         slots: SlotMap(shardCount: 4, largest: [(ParticipantID(1), 0.26), (ParticipantID(2), 0.08)]),
         calendar: ClearingCalendar(zoneOffsetMinutes: -60, nextDayOpens: 1_300, previousDayCloses: 90))
     static let bank = Participant(
