@@ -35,6 +35,7 @@ final class ClientDriver {
     private let contexts: [TLSContext]
     private let buffers = TLSBuffers()
     private var links: [SecureConnection?]
+    private var outgoing: [(connection: ConnectionID, bytes: [UInt8])] = []
     private weak var owner: (any ClientDriverOwner)?
     private var turnIsScheduled = false
     private var isClosed = false
@@ -178,7 +179,8 @@ extension ClientDriver: SecureConnectionDelegate {
                 }
             }
         bootstrap.connect(host: node.address, port: Int(node.port)).assumeIsolated().whenFailure { error in
-            self.note("node \(node.id) at \(node.address):\(node.port) cannot be reached: \(error)")
+            let cause = (error as? NIOConnectionError)?.connectionErrors.first?.error ?? error
+            self.note("node \(node.id) at \(node.address):\(node.port) cannot be reached: \(cause)")
             self.ended(connection, link: nil)
         }
     }

@@ -45,7 +45,7 @@ final class LineFile {
         let (shared, descriptor) = (shared, descriptor)
         writer.submit { _ in
             Self.write(bytes, to: descriptor, shared)
-            shared.queued.subtract(bytes.count, ordering: .relaxed)
+            shared.queued.subtract(bytes.count, ordering: .releasing)
         }
     }
 
@@ -64,6 +64,8 @@ final class LineFile {
     /// Writes the rest and closes the file. Not on the event loop.
     func finish() throws(LoadError) {
         handOver()
+        // A pool that is shut down runs what still waits elsewhere and at once: the lines would lose their order.
+        while shared.queued.load(ordering: .acquiring) > 0 { usleep(200) }
         try? writer.syncShutdownGracefully()
         close(descriptor)
         let code = shared.failure.load(ordering: .relaxed)

@@ -91,6 +91,16 @@ struct LoadRunnerTests {
         #expect(result.accepted == 500 && result.p50Ms >= 30 && result.longestGapMs >= 30)
     }
 
+    @Test("connections that are reset all the time lose no payment", arguments: [1, 20])
+    func resets(batch: Int) throws {
+        let cluster = try LoopbackCluster(behaviour: .init(resetAfter: batch == 1 ? 700 : 50))
+        defer { try? cluster.stop() }
+        var configuration = try Self.configuration(cluster, .rate(20_000, seconds: 1.5))
+        configuration.batch = batch
+        let result = try LoadRunner.run(configuration)
+        #expect(result.accepted == 30_000 && result.unknown == 0 && result.sent == 30_000)
+    }
+
     @Test("a stop ends the plan early and keeps what was measured")
     func stop() throws {
         let cluster = try LoopbackCluster()

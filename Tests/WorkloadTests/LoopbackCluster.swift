@@ -19,6 +19,8 @@ final class LoopbackCluster {
         var delay = TimeAmount.zero
         /// The node that refuses everything as not its own; 0 = none.
         var refusing = 0
+        /// Requests after which a node resets the connection they came on; 0 = never.
+        var resetAfter = 0
     }
 
     init(nodes count: Int = 3, shards: Int = 6, behaviour: Behaviour = Behaviour()) throws {
@@ -79,6 +81,8 @@ private final class Server: SecureConnectionDelegate {
     let buffers = TLSBuffers()
     var decoders: [ObjectIdentifier: FrameDecoder] = [:]
     var index: UInt64 = 0
+    var submits = 0
+    /// The first thousand requests' decisions, and all of them where connections are reset.
     var decided: [TransactionID: Decision] = [:]
 
     init(node: NodeID, context: TLSContext, behaviour: LoopbackCluster.Behaviour) {
@@ -109,6 +113,11 @@ private final class Server: SecureConnectionDelegate {
         }
         decoders[ObjectIdentifier(connection)] = decoder
         precondition(error == nil, "the client sends whole frames")
+        if behaviour.resetAfter > 0, submits >= behaviour.resetAfter {
+            submits = 0
+            let dying = NIOLoopBound(connection, eventLoop: connectionLoop(connection))
+            return connectionLoop(connection).execute { dying.value.abort(reset: true) }
+        }
         if behaviour.delay == .zero {
             connection.send(&output)
         } else {
@@ -138,6 +147,7 @@ private final class Server: SecureConnectionDelegate {
                     request: header.request, into: &writer)
             }
             index += 1
+            submits += 1
             let decisions = (0..<submit.count).map { decision($0, submit[$0], submit.shard) }
             SubmitReply.encode(
                 request: header.request, shard: submit.shard, decisions, 0..<decisions.count, into: &writer)
@@ -166,11 +176,15 @@ private final class Server: SecureConnectionDelegate {
     }
 
     private func decision(_ slot: Int, _ instruction: Instruction, _ shard: ShardID) -> Decision {
+        if var known = decided[instruction.id] {
+            known.answerCode = Answer.duplicate.rawValue
+            return known
+        }
         let decision = Decision(
             outcome: instruction.amount == 0 ? .amountZero : .accepted, answer: .decided, slot: UInt16(slot),
             window: WindowID(scheme: .domestic, number: 1), index: LogIndex(index), shard: shard,
             ledgerTime: WallTime(rawValue: index))
-        if index < 1_000 { decided[instruction.id] = decision }
+        if index < 1_000 || behaviour.resetAfter > 0 { decided[instruction.id] = decision }
         return decision
     }
 }
