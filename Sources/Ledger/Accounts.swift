@@ -30,13 +30,13 @@ struct Account: BitwiseCopyable {
     var version: UInt64
     /// Sum of the settled windows' nets.
     var settled: Int128
-    /// Posted credits minus posted debits over all windows that are not settled.
-    var net: Int128
-    /// Σ (settled + net) of the participants it sponsors here.
-    var sponsored: Int128
+    /// What it may still pay: limit, funding, settled net, posted credits minus posted debits, and the same nets of the
+    /// participants that it sponsors here. Kept along, so that a payment costs one comparison and one subtraction.
+    var available: Int128
 
-    @inline(__always)
-    var available: Int128 { Int128(limit) + Int128(funding) + settled + net + sponsored }
+    static let nobody = Account(
+        id: 0, sponsor: 0, sponsorSlot: -1, cell: -1, home: 0, currency: 0, kind: 0, status: 0, rights: 0, limit: 0,
+        funding: 0, version: 0, settled: 0, available: 0)
 
     var participant: Participant {
         Participant(
@@ -69,10 +69,7 @@ final class WindowPositions {
 /// All participants that a shard knows, densely numbered in the order in which it met them.
 final class AccountTable {
     let table = NumberTable()
-    let rows = Storage<Account>(
-        repeating: Account(
-            id: 0, sponsor: 0, sponsorSlot: -1, cell: -1, home: 0, currency: 0, kind: 0, status: 0, rights: 0, limit: 0,
-            funding: 0, version: 0, settled: 0, net: 0, sponsored: 0), count: 0)
+    let rows = Storage(repeating: Account.nobody, count: 0)
 
     var count: Int { rows.count }
 
@@ -81,16 +78,14 @@ final class AccountTable {
         return slot < 0 ? nil : slot
     }
 
-    /// Adds or replaces a participant; `true` where it is new. `resolveSponsors` must follow.
+    /// Adds or replaces a participant; `true` where it is new. `resolve` must follow.
     func upsert(_ one: Versioned<Participant>, shard: ShardID, slots: SlotMap) -> Bool {
         let participant = one.record
         let known = slot(of: participant.id)
         let home = slots.home(of: participant.id)
-        var account =
-            known.map { rows[$0] }
-            ?? Account(
-                id: participant.id.rawValue, sponsor: 0, sponsorSlot: -1, cell: -1, home: home.rawValue, currency: 0,
-                kind: 0, status: 0, rights: 0, limit: 0, funding: 0, version: 0, settled: 0, net: 0, sponsored: 0)
+        var account = known.map { rows[$0] } ?? .nobody
+        account.id = participant.id.rawValue
+        account.home = home.rawValue
         account.sponsor = participant.sponsor.rawValue
         account.currency = participant.currency
         account.kind = participant.kind.rawValue
@@ -116,12 +111,14 @@ final class AccountTable {
         return true
     }
 
-    /// Looks up every sponsor and sums what it sponsors. O(participants), after each change of the directory.
-    func resolveSponsors() {
+    /// Looks up every sponsor and sums what everybody may pay. O(participants × windows), after each change of the
+    /// directory.
+    func resolve(_ windows: [WindowPositions]) {
         for slot in 0..<count {
-            rows.base[slot].sponsored = 0
             rows.base[slot].sponsorSlot = -1
             rows.base[slot].rights &= ~Account.sponsorElsewhere
+            rows.base[slot].available =
+                Int128(rows[slot].limit) + Int128(rows[slot].funding) + net(slot, windows)
         }
         for slot in 0..<count where rows[slot].sponsor != 0 {
             guard let sponsor = self.slot(of: ParticipantID(rows[slot].sponsor)),
@@ -131,8 +128,13 @@ final class AccountTable {
                 continue
             }
             rows.base[slot].sponsorSlot = Int32(sponsor)
-            rows.base[sponsor].sponsored += rows[slot].settled + rows[slot].net
+            rows.base[sponsor].available += net(slot, windows)
         }
+    }
+
+    /// Settled net plus posted credits minus posted debits.
+    private func net(_ slot: Int, _ windows: [WindowPositions]) -> Int128 {
+        windows.reduce(rows[slot].settled) { $0 + Int128($1.rows[slot].credits) - Int128($1.rows[slot].debits) }
     }
 
     /// Slots in ascending order of ids: the canonical order.

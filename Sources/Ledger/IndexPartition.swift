@@ -14,14 +14,17 @@ public final class IndexPartition {
     static let pageBytes = 4_096
     static let slotsPerPage = 256
     static let regionCount = 64
-    /// A page splits when a slot would land further than this many slots behind its line.
-    static let probeLimit = 64
+    /// 128 bytes: two cache lines, which most machines fetch together.
+    static let slotsPerLine = 8
+    /// A page splits when neither a fingerprint's own line nor the ones behind it, this many in all, have a free slot.
+    static let probeLimit = 8
 
     /// One region: a directory of pages. An entry is a page's address (a multiple of 4,096) plus its depth; 0 = no
     /// page yet.
     struct Region {
         var directory: UnsafeMutablePointer<UInt>
-        var depth: UInt64
+        /// Entries of the directory, a power of two, minus one.
+        var mask: UInt64
     }
 
     /// What a loop needs; stays valid as long as the partition lives.
@@ -38,8 +41,7 @@ public final class IndexPartition {
         @inline(__always)
         func page(_ fingerprint: UInt64) -> UnsafeMutablePointer<IndexSlot>? {
             let region = region(fingerprint)
-            let entry = region.pointee.directory[
-                Int(truncatingIfNeeded: fingerprint & ((1 << region.pointee.depth) &- 1))]
+            let entry = region.pointee.directory[Int(truncatingIfNeeded: fingerprint & region.pointee.mask)]
             return UnsafeMutablePointer(bitPattern: entry & ~0xFFF)
         }
 
@@ -67,7 +69,7 @@ public final class IndexPartition {
         for i in 0..<Self.regionCount {
             let directory = UnsafeMutablePointer<UInt>.allocate(capacity: 1)
             directory.initialize(to: 0)
-            (regions + i).initialize(to: Region(directory: directory, depth: 0))
+            (regions + i).initialize(to: Region(directory: directory, mask: 0))
         }
     }
 
@@ -107,16 +109,17 @@ public final class IndexPartition {
         digest = digest &+ sum
     }
 
-    /// First slot of the line (128 bytes, two cache lines) where a fingerprint belongs.
+    /// First slot of the line where a fingerprint belongs.
     @inline(__always)
     static func line(_ fingerprint: UInt64) -> Int { Int(truncatingIfNeeded: (fingerprint >> 32) & 31) &* 8 }
 
+    /// Linear probing line by line; every line is filled from its front, so a free slot ends the search.
     @inline(__always)
     static func probe(
         _ page: UnsafeMutablePointer<IndexSlot>, _ fingerprint: UInt64
     ) -> UnsafeMutablePointer<IndexSlot>? {
         var at = line(fingerprint)
-        var left = probeLimit
+        var left = probeLimit &* slotsPerLine
         while left > 0 {
             let slot = page + at
             if slot.pointee.word == 0 || slot.pointee.fingerprint == fingerprint { return slot }
@@ -138,7 +141,7 @@ public final class IndexPartition {
     }
 
     private func split(_ region: UnsafeMutablePointer<Region>, _ fingerprint: UInt64) {
-        let position = Int(truncatingIfNeeded: fingerprint & ((1 << region.pointee.depth) - 1))
+        let position = Int(truncatingIfNeeded: fingerprint & region.pointee.mask)
         let entry = region.pointee.directory[position]
         if entry == 0 {
             region.pointee.directory[position] = UInt(bitPattern: newPage())
@@ -146,14 +149,14 @@ public final class IndexPartition {
         }
         let depth = UInt64(entry & 0xFFF)
         precondition(depth < 31, "more fingerprints alike than a hash can produce")
-        if depth == region.pointee.depth { double(region) }
+        if 1 << depth > region.pointee.mask { double(region) }
         let page = UnsafeMutablePointer<IndexSlot>(bitPattern: entry & ~0xFFF)!
         let sibling = newPage()
         redistribute(page, sibling, bit: depth)
         // Every directory entry that led to the page now leads to it or to its sibling, both one bit deeper.
         let step = 1 << Int(depth)
         var at = Int(truncatingIfNeeded: fingerprint) & (step - 1)
-        while at < 1 << Int(region.pointee.depth) {
+        while at <= Int(region.pointee.mask) {
             let address = UInt(bitPattern: at & step == 0 ? page : sibling)
             region.pointee.directory[at] = address | UInt(depth + 1)
             at += step
@@ -161,50 +164,56 @@ public final class IndexPartition {
     }
 
     private func double(_ region: UnsafeMutablePointer<Region>) {
-        let size = 1 << Int(region.pointee.depth)
+        let size = Int(region.pointee.mask) + 1
         let doubled = UnsafeMutablePointer<UInt>.allocate(capacity: size * 2)
         doubled.initialize(from: region.pointee.directory, count: size)
         (doubled + size).initialize(from: region.pointee.directory, count: size)
         region.pointee.directory.deallocate()
         region.pointee.directory = doubled
-        region.pointee.depth += 1
+        region.pointee.mask = UInt64(size) * 2 - 1
         directoryEntries += size
     }
 
+    /// Deals the slots of a full page to itself and its sibling.
     private func redistribute(
         _ page: UnsafeMutablePointer<IndexSlot>, _ sibling: UnsafeMutablePointer<IndexSlot>, bit: UInt64
     ) {
+        let lineCount = Self.slotsPerPage / Self.slotsPerLine
         withUnsafeTemporaryAllocation(of: IndexSlot.self, capacity: Self.slotsPerPage) { copy in
             let old = copy.baseAddress!
             old.initialize(from: page, count: Self.slotsPerPage)
             UnsafeMutableRawPointer(page).initializeMemory(as: UInt8.self, repeating: 0, count: Self.pageBytes)
-            // In the order of the old places, from a place that no probe crossed: by induction every slot finds one
-            // no further from its line than before, so within the limit.
-            let start = Self.uncrossed(UnsafeBufferPointer(start: old, count: Self.slotsPerPage))
-            for step in 0..<Self.slotsPerPage {
-                let i = (start + step) & 255
-                if old[i].word == 0 { continue }
-                let target = old[i].fingerprint >> bit & 1 == 0 ? page : sibling
-                guard let place = Self.probe(target, old[i].fingerprint) else {
-                    preconditionFailure("a split left a slot without a place")
+            withUnsafeTemporaryAllocation(of: Int.self, capacity: lineCount * 2) { filled in
+                filled.initialize(repeating: 0)
+                // Line by line as they were, from a line that no probe crossed into: by induction every slot finds a line
+                // no further from its own than before, so within the limit.
+                let start = Self.uncrossed(UnsafeBufferPointer(start: old, count: Self.slotsPerPage))
+                for step in 0..<Self.slotsPerPage {
+                    let slot = old[(start &+ step) & 255]
+                    if slot.word == 0 { continue }
+                    let goes = Int(truncatingIfNeeded: slot.fingerprint &>> bit & 1)
+                    let fills = filled.baseAddress! + goes &* lineCount
+                    var line = Self.line(slot.fingerprint) / Self.slotsPerLine
+                    while fills[line] == Self.slotsPerLine { line = (line &+ 1) & (lineCount &- 1) }
+                    (goes == 0 ? page : sibling)[line &* Self.slotsPerLine &+ fills[line]] = slot
+                    fills[line] &+= 1
                 }
-                place.pointee = old[i]
             }
         }
     }
 
-    /// A place such that no slot before it was probed past it: behind a free slot, or in a full page behind the slot
-    /// that was filled last.
+    /// First slot of a line that no slot was probed into from the line before: that one has a free slot or, in a full
+    /// page, got the slot that was filled last.
     private static func uncrossed(_ slots: UnsafeBufferPointer<IndexSlot>) -> Int {
-        if let free = slots.firstIndex(where: { $0.word == 0 }) { return free + 1 }
-        for candidate in 0..<slotsPerPage {
-            let crossed = (1..<probeLimit).contains { distance in
-                let i = (candidate + distance - 1) & 255
-                return (i - line(slots[i].fingerprint)) & 255 >= distance
+        for candidate in stride(from: 0, to: slotsPerPage, by: slotsPerLine) {
+            let crossed = (0..<(probeLimit - 1) * slotsPerLine).contains { distance in
+                let at = (candidate + distance) & 255
+                let behind = (at - line(slots[at].fingerprint)) & 255
+                return slots[at].word != 0 && behind / slotsPerLine > distance / slotsPerLine
             }
             if !crossed { return candidate }
         }
-        preconditionFailure("a full page has a slot that was filled last")
+        preconditionFailure("some slot of a page was filled last")
     }
 
     /// A page of free slots. Pages are cut from chunks that double up to 1 MiB, so small days stay small.

@@ -83,7 +83,7 @@ extension ShardLedger {
         }
         for mandate in update.mandates { mandates.upsert(mandate) }
         if added { accountsAdded() }
-        if !update.participants.isEmpty { accounts.resolveSponsors() }
+        if !update.participants.isEmpty { accounts.resolve(windows) }
         directoryCursor = update.through
         if update.isComplete { directoryVersion = update.through }
     }

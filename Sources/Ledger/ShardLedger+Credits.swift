@@ -106,11 +106,11 @@ extension ShardLedger {
         mix(batch.hash)
     }
 
-    /// Adds to a net position, and to what its sponsor answers for.
+    /// Adds to what a participant may pay, and to what its sponsor may.
     func post(_ amount: Int128, to slot: Int) {
-        accounts.rows[slot].net += amount
+        accounts.rows[slot].available += amount
         let sponsor = Int(accounts.rows[slot].sponsorSlot)
-        if sponsor >= 0 { accounts.rows[sponsor].sponsored += amount }
+        if sponsor >= 0 { accounts.rows[sponsor].available += amount }
     }
 
     /// What forbids a batch as a whole. None of it can happen while sources keep the rules; if it does the stream

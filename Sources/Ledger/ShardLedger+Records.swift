@@ -63,7 +63,7 @@ private struct RecordContext {
         let debtorID = parties & 0xFFFF_FFFF
         let instructingID = parties >> 32
         let isPlainPayment =
-            (tail >> 56 | word(2) | word(3) | timing >> 48) == 0 && kind < 64 && payments >> UInt64(kind) & 1 == 1
+            (tail >> 56 | word(2) | word(3) | timing >> 48) == 0 && kind < 64 && payments &>> UInt64(kind) & 1 == 1
             && debtorID != 0 && instructingID != 0
         if !isPlainPayment, record.loadUnaligned(as: Instruction.self).fault != nil { return .unsupported }
         let debtorSlot = ids.find(debtorID)
@@ -98,7 +98,7 @@ private struct RecordContext {
             if mandate < 0 || mandates[mandate].revoked != 0 {
                 mandate = classMandates.find(instructingID | UInt64(debtor.pointee.kind) << 32)
             }
-            if mandate < 0 || mandates[mandate].revoked != 0 || mandates[mandate].kinds >> UInt64(kind) & 1 == 0 {
+            if mandate < 0 || mandates[mandate].revoked != 0 || mandates[mandate].kinds &>> UInt64(kind) & 1 == 0 {
                 return .noMandate
             }
             if amount > mandates[mandate].maximumAmount { return .mandateLimitExceeded }
@@ -125,21 +125,21 @@ private struct RecordContext {
             if overflow { return .positionOverflow }
             if cells[cell].count == 0 {
                 lineCounts[Int(creditor.pointee.home)] &+= 1
-                cellBits[cell >> 6] |= 1 << UInt64(cell & 63)
+                cellBits[cell >> 6] |= 1 &<< UInt64(truncatingIfNeeded: cell)
             }
             cells[cell].amount = sum
             cells[cell].count &+= 1
         } else {
             positions[creditorSlot].credits += UInt128(amount)
             positions[creditorSlot].creditCount &+= 1
-            creditor.pointee.net += money
+            creditor.pointee.available += money
             let sponsor = Int(creditor.pointee.sponsorSlot)
-            if sponsor >= 0 { accounts[sponsor].sponsored += money }
+            if sponsor >= 0 { accounts[sponsor].available += money }
         }
         positions[debtorSlot].debits += UInt128(amount)
         positions[debtorSlot].debitCount &+= 1
-        debtor.pointee.net -= money
-        if sponsorSlot >= 0 { accounts[sponsorSlot].sponsored -= money }
+        debtor.pointee.available -= money
+        if sponsorSlot >= 0 { accounts[sponsorSlot].available -= money }
         if cappedMandate >= 0 { caps().add(amount, mandate: cappedMandate, debtor: debtorSlot) }
         return .accepted
     }

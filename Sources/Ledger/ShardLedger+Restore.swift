@@ -81,7 +81,7 @@ extension ShardLedger {
             }
         }
         for day in closedDays { day.partition.isSealed = true }
-        accounts.resolveSponsors()
+        accounts.resolve(windows)
     }
 
     private func restoreDirectory(_ reader: inout WireReader) throws(WireError) {
@@ -125,7 +125,6 @@ extension ShardLedger {
                 guard (rows[slot].debits | rows[slot].credits) >> 104 == 0 else {
                     throw .invalid(field: "position", value: UInt64(accounts.rows[slot].id))
                 }
-                accounts.rows[slot].net += Int128(rows[slot].credits) - Int128(rows[slot].debits)
             }
         }
     }

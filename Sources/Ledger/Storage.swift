@@ -61,13 +61,13 @@ final class NumberTable {
     /// What a loop needs for look-ups: take it once; it is stale after an insertion.
     struct Reader {
         let cells: UnsafeMutablePointer<Cell>
+        let mask: Int
         let shift: UInt64
 
         /// The number of a key, −1 where it is unknown. The table is never full, so the probe ends.
         @inline(__always)
         func find(_ key: UInt64) -> Int {
-            let mask = (1 << (64 &- Int(truncatingIfNeeded: shift))) &- 1
-            var at = Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> shift)
+            var at = Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) &>> shift)
             while true {
                 let cell = cells[at]
                 if cell.key == key && cell.value != 0 { return Int(cell.value) &- 1 }
@@ -88,7 +88,7 @@ final class NumberTable {
 
     deinit { cells.deallocate() }
 
-    var reader: Reader { Reader(cells: cells, shift: UInt64(64 - bits)) }
+    var reader: Reader { Reader(cells: cells, mask: 1 << bits - 1, shift: UInt64(64 - bits)) }
 
     func find(_ key: UInt64) -> Int { reader.find(key) }
 
