@@ -57,7 +57,7 @@ extension RaftMessage {
                 append.entries.reduce(36) { $0 + Self.entryHeaderSize + $1.payload.count }
             case .appendReply: 32
             case .appendReject: 48
-            case .heartbeat: 16
+            case .heartbeat: 24
             case .heartbeatReply: 40
             }
         return Self.headerSize + fields
@@ -109,6 +109,7 @@ extension RaftMessage {
         case .heartbeat(let heartbeat):
             writer.u64(heartbeat.sequence)
             writer.id(heartbeat.commit)
+            writer.id(heartbeat.match)
         case .heartbeatReply(let match, let wall, let followed):
             writer.id(match)
             writer.id(wall)
@@ -175,7 +176,8 @@ extension RaftMessage {
             return .appendReject(reject, try followed(&reader))
         case .heartbeat:
             let sequence = try number(&reader, "raft sequence")
-            return .heartbeat(Heartbeat(sequence: sequence, commit: try index(&reader), quarantined: flag))
+            let (commit, match) = (try index(&reader), try index(&reader))
+            return .heartbeat(Heartbeat(sequence: sequence, commit: commit, match: match, quarantined: flag))
         case .heartbeatReply:
             let match = try index(&reader)
             let wall = WallTime(try number(&reader, "raft wall clock"))

@@ -92,14 +92,17 @@ public struct RaftMessage: Hashable, Sendable {
 
     public struct Heartbeat: Hashable, Sendable {
         public var sequence: UInt64
-        /// Never above what the receiver has acknowledged.
         public var commit: LogIndex
+        /// What the receiver has acknowledged in this term. It may take `commit` over only as far as this, or as far as
+        /// it knows by itself that the logs agree.
+        public var match: LogIndex
         /// The leader found the receiver's log shorter than what it had acknowledged.
         public var quarantined: Bool
 
-        public init(sequence: UInt64, commit: LogIndex, quarantined: Bool) {
+        public init(sequence: UInt64, commit: LogIndex, match: LogIndex, quarantined: Bool) {
             self.sequence = sequence
             self.commit = commit
+            self.match = match
             self.quarantined = quarantined
         }
     }

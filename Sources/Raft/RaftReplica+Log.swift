@@ -67,22 +67,20 @@ extension RaftReplica {
         leaderSequence = max(leaderSequence, message.sequence)
         var entries = message.entries[...]
         var (previousIndex, previousTerm) = (message.previousIndex, message.previousTerm)
-        // What is committed here equals the leader's log: no need to look at it again.
+        // What is committed here equals the leader's log: there is nothing to do for it but to see that it is so.
+        if previousIndex <= commit, contradictsCommitted(previousIndex, previousTerm, &effects) { return }
         while previousIndex < commit, let first = entries.first {
+            if contradictsCommitted(first.index, first.term, &effects) { return }
             (previousIndex, previousTerm) = (first.index, first.term)
             entries = entries.dropFirst()
         }
         if previousIndex > commit, log.term(at: previousIndex) != previousTerm {
             return reject(from, message, &effects)
         }
-        if previousIndex == commit, let known = log.term(at: commit), known != previousTerm {
-            return halt(.committedConflict(commit), &effects)
-        }
         while let first = entries.first, let known = log.term(at: first.index), known == first.term {
             entries = entries.dropFirst()
         }
         if let first = entries.first {
-            if first.index <= commit { return halt(.committedConflict(first.index), &effects) }
             if first.index <= log.lastIndex { truncate(from: first.index, &effects) }
             guard append(Array(entries), &effects) else { return }
         }
@@ -91,6 +89,13 @@ extension RaftReplica {
         if message.probe || acknowledgeable >= message.previousIndex + message.entries.count {
             acknowledge(&effects)
         }
+    }
+
+    /// A leader has another entry where one is committed here: nothing sound comes of going on.
+    private mutating func contradictsCommitted(_ index: LogIndex, _ term: Term, _ effects: inout [RaftEffect]) -> Bool {
+        guard let known = log.term(at: index), known != term else { return false }
+        halt(.committedConflict(index), &effects)
+        return true
     }
 
     private func reject(_ leader: ReplicaID, _ message: RaftMessage.Append, _ effects: inout [RaftEffect]) {
@@ -104,8 +109,9 @@ extension RaftReplica {
         guard heardLeader(from, &effects) else { return }
         leaderSequence = max(leaderSequence, message.sequence)
         if message.quarantined { fence.insert(.quarantined) }
-        // The leader never sends a commit above what this replica acknowledged; a shorter log than that has lost its tail.
-        if message.commit <= log.lastIndex { commit(through: message.commit, &effects) }
+        // What was acknowledged in this term is durable and equal, over a restart too; a log that is shorter lost its tail.
+        if message.match <= durability.index { matched = max(matched, message.match) }
+        commit(through: min(message.commit, matched), &effects)
         send(.heartbeatReply(match: acknowledgeable, wall: wall, followed), to: from, &effects)
     }
 

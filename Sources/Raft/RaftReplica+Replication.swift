@@ -202,7 +202,7 @@ extension RaftReplica {
                 followers[position].departSequence = sequence
             }
             let heartbeat = RaftMessage.Heartbeat(
-                sequence: sequence, commit: min(commit, follower.match), quarantined: follower.state == .quarantined)
+                sequence: sequence, commit: commit, match: follower.match, quarantined: follower.state == .quarantined)
             send(.heartbeat(heartbeat), to: follower.replica, &effects)
         }
     }

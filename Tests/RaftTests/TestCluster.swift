@@ -154,7 +154,9 @@ final class TestCluster {
     }
 
     func wall(_ position: Int) -> WallTime {
-        let micros = 1_700_000_000_000_000 + Int64(nodes[position].now.rawValue / 1_000) + nodes[position].clockOffset
+        // One true time for all, however far a test has moved single monotonic clocks.
+        let latest = nodes.map(\.now).max()!
+        let micros = 1_700_000_000_000_000 + Int64(latest.rawValue / 1_000) + nodes[position].clockOffset
         return WallTime(rawValue: UInt64(micros))
     }
 
@@ -228,6 +230,22 @@ final class TestCluster {
         timeOut(node)
         settle()
         precondition(self[node].role == .leader, "replica \(node) was not elected")
+    }
+
+    /// Elects `node` while no write of a leader completes: it leads, and has committed nothing.
+    func electOnly(_ node: UInt32) {
+        timeOut(node)
+        for _ in 0..<20 where self[node].role != .leader {
+            deliverAll()
+            for other in nodes where other.raft != nil && other.id != replica(node) { sync(other.id) }
+            if self[node].role == .candidate { sync(replica(node)) }
+        }
+        precondition(self[node].role == .leader, "replica \(node) was not elected")
+    }
+
+    /// Everybody who follows `node` has seen its connection end.
+    func loseConnections(to node: UInt32) {
+        for other in nodes where other.raft != nil { act(other.id) { $0.peerLost(NodeID(node), now: $1, &$2) } }
     }
 
     @discardableResult
