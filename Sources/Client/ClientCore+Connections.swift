@@ -32,6 +32,7 @@ extension ClientCore {
         }
         connections[index].lastProgress = now
         connections[index].isSuspect = false
+        heard(from: connections[index].node, now)
         // The decoder is taken out while it calls back into this struct.
         var decoder = decoders[index]
         decoders[index] = FrameDecoder()
@@ -46,6 +47,15 @@ extension ClientCore {
         }
         decoders[index] = decoder
         if waitingTotal > 0 { pumpAll(now, &out) }
+    }
+
+    /// A sign of life of a node.
+    @inline(__always)
+    private mutating func heard(from node: Int, _ now: MonotonicTime) {
+        nodes[node].lastHeard = now
+        guard nodes[node].isSuspect else { return }
+        nodes[node].isSuspect = false
+        for index in connections.indices where connections[index].node == node { connections[index].isSuspect = false }
     }
 
     /// Asks the owner for a connection that is needed, unless its pause after a failure still runs.
@@ -68,7 +78,8 @@ extension ClientCore {
         connections[index].phase = .idle
         connections[index].isSuspect = false
         connections[index].failures += 1
-        connections[index].retryAt = now + pause(connections[index].failures)
+        connections[index].retryAt =
+            now + pause(connections[index].failures, atMost: configuration.reconnectMaximum)
         decoders[index] = FrameDecoder()
         outputs[index].bytes.removeAll(keepingCapacity: true)
         let isReachable = connections.contains { $0.node == node && $0.phase == .ready && !$0.isSuspect }
@@ -115,8 +126,8 @@ extension ClientCore {
     }
 
     /// The pause after `failures` failures in a row: doubling, with a quarter of jitter.
-    mutating func pause(_ failures: Int) -> MonotonicTime.Span {
-        let longest = configuration.backoffMaximum.nanoseconds
+    mutating func pause(_ failures: Int, atMost limit: MonotonicTime.Span? = nil) -> MonotonicTime.Span {
+        let longest = (limit ?? configuration.backoffMaximum).nanoseconds
         let doubled = configuration.backoffMinimum.nanoseconds << UInt64(min(max(failures - 1, 0), 10))
         let span = min(doubled, longest)
         return MonotonicTime.Span(nanoseconds: span - span / 8 + random.below(max(span / 4, 1)))

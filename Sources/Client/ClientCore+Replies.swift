@@ -160,12 +160,13 @@ extension ClientCore {
         }
     }
 
-    /// No connection to the node is usable and one is suspected or failing.
+    /// The node is suspected, or no connection to it is usable and one is failing.
     private func isUnreachable(_ node: Int) -> Bool {
+        if nodes[node].isSuspect { return true }
         var failing = false
         for connection in connections where connection.node == node {
             if connection.phase == .ready && !connection.isSuspect { return false }
-            if connection.isSuspect || connection.failures > 0 || connection.phase == .draining { failing = true }
+            if connection.failures > 0 || connection.phase == .draining { failing = true }
         }
         return failing
     }

@@ -65,11 +65,19 @@ extension ClientCore {
     /// The connection owes replies and is silent. What it carries stays there until somebody else turns out to lead.
     private mutating func suspect(_ index: Int, _ now: MonotonicTime, _ out: inout ClientOutput) {
         connections[index].isSuspect = true
-        forgetLeader(connections[index].node)
+        let node = connections[index].node
+        // A node that answers on another connection is alive: only this one is stuck, and is given up if it stays so.
+        guard now - nodes[node].lastHeard > configuration.silence, !nodes[node].isSuspect else { return }
+        nodes[node].isSuspect = true
+        for other in connections.indices where connections[other].node == node && !connections[other].isSuspect {
+            connections[other].isSuspect = true
+            connections[other].lastProgress = now
+        }
+        forgetLeader(node)
         let probes = routes.map(\.probe)
         let isLedElsewhere = routes.map { $0.leader != Route.unknown && !$0.isFixed }
-        for slot in slab.entries.indices.reversed() where slab.entries[slot].connection == Int32(index) {
-            guard slab.entries[slot].state == .sent else { continue }
+        for slot in slab.entries.indices.reversed() where slab.entries[slot].state == .sent {
+            guard connections[Int(slab.entries[slot].connection)].node == node else { continue }
             let route = Int(slab.entries[slot].route)
             if probes[route] == Int32(slot) || isLedElsewhere[route] { takeBack(Int32(slot), &out) }
         }

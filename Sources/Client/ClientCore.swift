@@ -27,6 +27,8 @@ public struct ClientCore {
     /// Lane of (identity, route): `identity * routes.count + route`.
     var lanes: [Lane]
     var connections: [Connection] = []
+    /// By position in the topology.
+    var nodes: [NodeSigns]
     /// Beside `connections`, so that appending bytes touches nothing else.
     var outputs: [WireWriter] = []
     var decoders: [FrameDecoder] = []
@@ -54,6 +56,7 @@ public struct ClientCore {
         wheel = TimerWheel(now: now)
         let position = { (id: NodeID) in topology.nodes.firstIndex { $0.id == id } }
         routes = topology.placements.map { Route(replicas: $0.nodes.compactMap(position)) }
+        nodes = [NodeSigns](repeating: NodeSigns(), count: topology.nodes.count)
         routes += topology.nodes.indices.map { Route(replicas: [$0], isFixed: true) }
         lanes = [Lane](repeating: Lane(), count: identities * routes.count)
         openBatch = [Int32](repeating: Pending.none, count: routes.count)

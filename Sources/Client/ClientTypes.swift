@@ -24,9 +24,11 @@ public struct ClientConfiguration: Sendable {
     public var resendAfter = Span.seconds(1)
     /// And after this in any case.
     public var resendAlways = Span.seconds(8)
-    /// First and longest pause between two tries to find a leader or to connect.
+    /// First and longest pause between two tries to find a leader: one small request each.
     public var backoffMinimum = Span.milliseconds(10)
-    public var backoffMaximum = Span.milliseconds(200)
+    public var backoffMaximum = Span.milliseconds(50)
+    /// Longest pause between two tries to connect.
+    public var reconnectMaximum = Span.milliseconds(500)
     /// Seed of the jitter on pauses.
     public var seed: UInt64 = 1
 

@@ -39,6 +39,14 @@ struct Route {
     }
 }
 
+/// One node, over all connections to it.
+struct NodeSigns {
+    /// When bytes last came from it.
+    var lastHeard = MonotonicTime(0)
+    /// It owes replies and is silent on every connection: frozen, or cut off.
+    var isSuspect = false
+}
+
 /// One connection as the core sees it.
 struct Connection {
     enum Phase: UInt8 {

@@ -78,6 +78,26 @@ struct ClientCoreTests {
         #expect(world.isAccepted(51))
     }
 
+    @Test("with many identities a frozen leader is left as fast, hints or not", arguments: [1, 16])
+    func frozenForAll(identities: Int) {
+        var world = World(identities: identities)
+        world.step(3)
+        let old = world.leader(of: 1)
+        world.cluster.nodes[old].isFrozen = true
+        // The other replicas name the frozen node for 500 ms. The client offers on, a payment every millisecond.
+        var sequence: UInt64 = 0
+        for step in 0..<900 {
+            sequence += 1
+            world.submit(sequence, identity: step % identities)
+            world.step()
+            if step == 500 { world.lead(1, world.follower(of: 1)) }
+        }
+        let first = world.completedAt.values.min() ?? MonotonicTime(.max)
+        #expect((first - MonotonicTime(1_000_000_000)).milliseconds < 600)
+        world.step(20)
+        #expect(world.completions.count == 900)
+    }
+
     @Test("a slow leader is not flooded with repetitions")
     func slowLeader() {
         var world = World()

@@ -161,9 +161,13 @@ struct World {
     var calls: [CallCompletion] = []
     var refusedConnections: [Refusal] = []
 
-    init(nodes: Int = 3, shards: Int = 4, configuration: ClientConfiguration = ClientConfiguration()) {
+    init(
+        nodes: Int = 3, shards: Int = 4, identities: Int = 1,
+        configuration: ClientConfiguration = ClientConfiguration()
+    ) {
         cluster = FakeCluster(topology: FakeCluster.topology(nodes: nodes, shards: shards))
-        core = ClientCore(topology: cluster.topology, configuration: configuration, now: now)
+        core = ClientCore(
+            topology: cluster.topology, identities: identities, configuration: configuration, now: now)
     }
 
     func position(_ id: NodeID) -> Int { Int(id.rawValue) - 1 }
@@ -231,9 +235,12 @@ struct World {
         cluster.replies.removeAll { position(core.node(of: ConnectionID($0.connection)).id) == node }
     }
 
-    mutating func submit(_ sequence: UInt64, debtor: UInt32 = 1, within: MonotonicTime.Span = .seconds(5)) {
+    mutating func submit(
+        _ sequence: UInt64, debtor: UInt32 = 1, identity: Int = 0, within: MonotonicTime.Span = .seconds(5)
+    ) {
         let taken = core.submit(
-            World.instruction(sequence, debtor: debtor), deadline: now + within, token: sequence, now: now, &out)
+            World.instruction(sequence, debtor: debtor), identity: identity, deadline: now + within, token: sequence,
+            now: now, &out)
         precondition(taken, "room")
     }
 

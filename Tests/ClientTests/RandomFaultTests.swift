@@ -15,8 +15,10 @@ struct RandomFaultTests {
         configuration.connectionsPerNode = 1 + Int(random.below(2))
         configuration.maximumInflightRequests = 5 + Int(random.below(200))
         configuration.keepAllConnected = random.below(2) == 0
+        let identities = 1 + Int(random.below(3))
         var world = World(
-            nodes: 3 + Int(random.below(3)), shards: 1 + Int(random.below(6)), configuration: configuration)
+            nodes: 3 + Int(random.below(3)), shards: 1 + Int(random.below(6)), identities: identities,
+            configuration: configuration)
         world.cluster.outcome = { $0.amount % 7 == 0 ? .insufficientFunds : .accepted }
         var deadlines: [UInt64: MonotonicTime] = [:]
         var sizes: [UInt64: Int] = [:]
@@ -30,14 +32,17 @@ struct RandomFaultTests {
                 return World.instruction(sequence, debtor: UInt32(1 + random.below(200)))
             }
             deadlines[token] = world.now + within
+            let identity = Int(random.below(UInt64(identities)))
             sizes[token] = count
             ids[token] = records.map(\.id)
             if count == 1 {
                 _ = world.core.submit(
-                    records[0], deadline: world.now + within, token: token, now: world.now, &world.out)
+                    records[0], identity: identity, deadline: world.now + within, token: token, now: world.now,
+                    &world.out)
             } else {
                 _ = records.withUnsafeBufferPointer {
-                    world.core.submit($0, deadline: world.now + within, token: token, now: world.now, &world.out)
+                    world.core.submit(
+                        $0, identity: identity, deadline: world.now + within, token: token, now: world.now, &world.out)
                 }
             }
             if random.below(8) == 0 { Self.fault(&world, &random) }
