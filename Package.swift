@@ -60,7 +60,8 @@ let package = Package(
         .executableTarget(
             name: "suanpan",
             dependencies: [
-                "ClearingModel", "Wire", "LogFormat", "Client", "TLS", "Node", "Workload", "Audit", "LocalCluster", "CPlatform",
+                "ClearingModel", "Wire", "LogFormat", "Client", "TLS", "Node", "Workload", "Audit", "LocalCluster",
+                "CPlatform",
                 arguments, logging, yams, nioCore, nioPosix,
             ],
             swiftSettings: strict),

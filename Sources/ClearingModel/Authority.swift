@@ -1,4 +1,5 @@
-/// Who a certificate says its holder is: `suanpan://CLUSTER/node/3`, `/participant/104`, `/operator/NAME`, `/regulator/NAME`.
+/// Who a certificate says its holder is: `suanpan://CLUSTER/node/3`, `/participant/104`, `/operator/NAME`,
+/// `/regulator/NAME`.
 public enum Role: Hashable, Sendable, CustomStringConvertible {
     case node(NodeID)
     case participant(ParticipantID)

@@ -63,7 +63,9 @@ public struct Ordinal: Identifier {
     @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
     public static let zero = Ordinal(rawValue: 0)
     public static let bits = 40
-    @inlinable public static func + (a: Ordinal, count: Int) -> Ordinal { Ordinal(rawValue: a.rawValue + UInt64(count)) }
+    @inlinable public static func + (a: Ordinal, count: Int) -> Ordinal {
+        Ordinal(rawValue: a.rawValue + UInt64(count))
+    }
 }
 
 /// A bank, payment institution or other member of the network; 0 is nobody.
@@ -116,7 +118,8 @@ public struct DirectoryVersion: Identifier {
     public var next: DirectoryVersion { DirectoryVersion(rawValue: rawValue + 1) }
 }
 
-/// A cluster's 128-bit random id: stands in every log group and every hello, so that nothing of another cluster is taken for ours.
+/// A cluster's 128-bit random id: stands in every log group and every hello, so that nothing of another cluster is
+/// taken for ours.
 public struct ClusterID: Hashable, Sendable, CustomStringConvertible {
     public var high: UInt64
     public var low: UInt64

@@ -108,7 +108,8 @@ public enum RecordFault: UInt8, Error, Sendable {
 }
 
 extension Instruction {
-    /// The checks that need no state: what a leader refuses before the log, and what apply refuses again if it meets it there.
+    /// The checks that need no state: what a leader refuses before the log, and what apply refuses again if it meets
+    /// it there.
     ///
     /// Business rules (amounts, dates, participants) are not here: only the log decides those.
     @inlinable

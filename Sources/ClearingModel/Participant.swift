@@ -41,7 +41,8 @@ public struct Participant: Hashable, Sendable {
     }
 }
 
-/// Who may instruct whose debits. Without one, an instructing participant other than the debtor gets `noMandate` (AG01).
+/// Who may instruct whose debits. Without one, an instructing participant other than the debtor gets `noMandate`
+/// (AG01).
 public struct Mandate: Hashable, Sendable {
     /// Whose accounts may be debited.
     public enum Debtors: Hashable, Sendable {

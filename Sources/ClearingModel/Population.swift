@@ -1,8 +1,8 @@
 /// Participants of a generated cluster, with the skew of DOMAIN's "A realistic load".
 ///
 /// Payment institutions 1 to 16 instruct; every other participant is a bank. Two institutions send 92% of all
-/// instructions and so receive most credits; one bank pays a quarter of what banks pay. The same count and seed give the
-/// same population, so that a launcher, an import and a load agree without talking to each other.
+/// instructions and so receive most credits; one bank pays a quarter of what banks pay. The same count and seed give
+/// the same population, so that a launcher, an import and a load agree without talking to each other.
 public struct Population: Hashable, Sendable {
     /// A participant and its part of a whole, 0 to 1.
     public struct Share: Hashable, Sendable {
@@ -74,8 +74,8 @@ public struct Population: Hashable, Sendable {
             .map { (participant: $0.0, share: $0.1) }
     }
 
-    /// Lasts for an hour at a million payments a second of 520.00 on average, four times over, and for the largest single
-    /// amounts in any case.
+    /// Lasts for an hour at a million payments a second of 520.00 on average, four times over, and for the largest
+    /// single amounts in any case.
     private static func limit(share: Double) -> UInt64 {
         let anHour = 1e6 * 3_600 * 52_000 * 4
         return min(max(UInt64(share * anHour), 10 * Limits.maximumAmount), Limits.maximumParticipantLimit)

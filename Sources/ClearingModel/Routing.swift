@@ -7,8 +7,8 @@ public struct Slot: Identifier {
 /// The map from slot to shard, fixed when the cluster is made and known to nodes and clients, with the largest
 /// participants pinned apart.
 ///
-/// `route` is the one function that places a transaction. A participant has one lane today; later the directory may split
-/// the largest into lanes that each hold a share of its quota, so no code may take a participant for one shard.
+/// `route` is the one function that places a transaction. A participant has one lane today; later the directory may
+/// split the largest into lanes that each hold a share of its quota, so no code may take a participant for one shard.
 public struct SlotMap: Hashable, Sendable {
     public static let slotCount = 4096
 

@@ -22,7 +22,8 @@ public struct MonotonicTime: Identifier {
     }
 }
 
-/// A reading of the wall clock, or the ledger time that a leader derived from one: microseconds since 1970-01-01T00:00Z.
+/// A reading of the wall clock, or the ledger time that a leader derived from one: microseconds since
+/// 1970-01-01T00:00Z.
 ///
 /// Ledger time is `max(previous + 1, wall clock)`, stamped into the header of every entry; microseconds, so that
 /// "previous + 1" does not run ahead of the clock at thousands of entries a second.
@@ -45,7 +46,8 @@ extension BusinessDay {
         self.init(rawValue: UInt16((Int(time.rawValue) + offsetMinutes * 60_000_000) / 86_400_000_000))
     }
 
-    /// Year, month and day of the proleptic Gregorian calendar (Howard Hinnant, "chrono-compatible low-level date algorithms").
+    /// Year, month and day of the proleptic Gregorian calendar (Howard Hinnant, "chrono-compatible low-level date
+    /// algorithms").
     public var civil: (year: Int, month: Int, day: Int) {
         let z = Int(rawValue) + 719_468
         let era = z / 146_097

@@ -75,7 +75,8 @@ public enum PlacementError: Error, Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Placement {
-    /// Spreads the replicas of every group over cities first, then data centres, then nodes, and preferred leaders evenly.
+    /// Spreads the replicas of every group over cities first, then data centres, then nodes, and preferred leaders
+    /// evenly.
     ///
     /// Deterministic; O(shards × nodes²). The directory comes first in the result.
     public static func spread(

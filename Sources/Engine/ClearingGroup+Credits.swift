@@ -35,14 +35,17 @@ extension ClearingGroup {
         outgoing[slot].lastSent = now
     }
 
-    /// A batch from another shard's leader. Only what continues the stream is taken; what was applied is confirmed again, and what skips a
-    /// number is sent again later. A mismatch is logged too, so that every replica halts the stream and says so.
+    /// A batch from another shard's leader. Only what continues the stream is taken; what was applied is confirmed
+    /// again, and what skips a number is sent again later. A mismatch is logged too, so that every replica halts the
+    /// stream and says so.
     func receive(_ batch: CreditBatch, in engine: Engine) {
         guard isReady else { return }
         let slot = Int(batch.source.rawValue)
         switch ledger.admission(of: batch, after: incoming[slot].staged) {
         case .alreadyApplied:
-            if batch.number <= ledger.incomingCursor(from: batch.source).number { incoming[slot].owesConfirmation = true }
+            if batch.number <= ledger.incomingCursor(from: batch.source).number {
+                incoming[slot].owesConfirmation = true
+            }
         case .apply, .waitsForDirectory, .mismatch:
             guard incoming[slot].waiting.count < Limits.maximumUnconfirmedBatches else { return }
             incoming[slot].staged = batch.cursor
@@ -81,7 +84,9 @@ extension ClearingGroup {
     private func pullDirectory(now: MonotonicTime, in engine: Engine) {
         let newest = engine.newestDirectory
         if ledger.directoryVersion >= newest.version { return directoryPull = nil }
-        if let pull = directoryPull, pull.cursor == ledger.directoryCursor, now - pull.sentAt < .milliseconds(500) { return }
+        if let pull = directoryPull, pull.cursor == ledger.directoryCursor, now - pull.sentAt < .milliseconds(500) {
+            return
+        }
         directoryPull = (now, ledger.directoryCursor)
         engine.requestDirectory(ledger.directoryCursor, for: shard, from: newest.node)
     }

@@ -71,8 +71,8 @@ final class ClearingGroup: Group {
         refuseAll(.notLeader, in: engine)
     }
 
-    /// Answers every request that this leader holds. Entries already proposed may still commit under the next leader: the refusal
-    /// says nothing about the ids, and the client asks again with the same ones.
+    /// Answers every request that this leader holds. Entries already proposed may still commit under the next leader:
+    /// the refusal says nothing about the ids, and the client asks again with the same ones.
     func refuseAll(_ code: RefusalCode, in engine: Engine) {
         for entry in proposed {
             for request in entry.requests { engine.refuse(request, shard: shard, code) }
@@ -81,7 +81,8 @@ final class ClearingGroup: Group {
         refuseUnproposed(code, in: engine)
     }
 
-    /// Answers the requests that Raft has not seen yet, and leaves this leader unready: what it staged in them is forgotten.
+    /// Answers the requests that Raft has not seen yet, and leaves this leader unready: what it staged in them is
+    /// forgotten.
     func refuseUnproposed(_ code: RefusalCode, in engine: Engine) {
         for entry in closed {
             for request in entry.requests { engine.refuse(request, shard: shard, code) }

@@ -7,8 +7,9 @@ import Wire
 /// The durable half (open and unconfirmed batches) is ledger state. Losing this half costs a resend, never money:
 /// the destination's cursor drops what it has applied already.
 ///
-/// Worked example: batches 7 and 8 are unconfirmed, 7 was sent. A flush closes 9 → 8 and 9 go out, `sent` = 9. The destination's leader dies:
-/// its successor is announced, `sent` returns to 6, and 7, 8, 9 leave again. It had applied 7 and 8: it confirms 8, applies 9.
+/// Worked example: batches 7 and 8 are unconfirmed, 7 was sent. A flush closes 9 → 8 and 9 go out, `sent` = 9. The
+/// destination's leader dies: its successor is announced, `sent` returns to 6, and 7, 8, 9 leave again. It had
+/// applied 7 and 8: it confirms 8, applies 9.
 struct OutgoingStream {
     /// Highest batch number sent to the current destination leader; zero = nothing.
     var sent = BatchNumber.zero

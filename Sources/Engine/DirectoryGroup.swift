@@ -38,7 +38,8 @@ final class DirectoryGroup: Group {
         guard let reply = replies.first else { preconditionFailure("an entry of the directory holds one command") }
         while let command = waiting.first, command.index <= entry.index {
             waiting.removeFirst()
-            precondition(command.index == entry.index && command.term == entry.term, "a command was answered by another")
+            precondition(
+                command.index == entry.index && command.term == entry.term, "a command was answered by another")
             if let connection = engine.connection(command.reply.connection) {
                 engine.send(reply, request: command.reply.request, to: connection)
             }
@@ -71,7 +72,9 @@ extension Engine {
         guard case .accepted(let index, let term) = propose(payload, in: group) else {
             return refuse(reply, shard: .directory, .notLeader)
         }
-        notice(.notice, "directory change", [("operator", connection.authority.summary), ("changes", "\(request.changes.count)")])
+        notice(
+            .notice, "directory change",
+            [("operator", connection.authority.summary), ("changes", "\(request.changes.count)")])
         group.waiting.append((index, term, reply))
     }
 

@@ -51,6 +51,8 @@ extension Engine {
             shard: group.shard, index: group.applied, term: group.appliedTerm, membership: group.raft.membership,
             sections: sections, ops: &effects.disk)
         metrics.checkpoints += 1
-        notice(.info, "checkpoint", [("shard", "\(group.shard)"), ("index", "\(group.applied)"), ("hash", String(hash, radix: 16))])
+        notice(
+            .info, "checkpoint",
+            [("shard", "\(group.shard)"), ("index", "\(group.applied)"), ("hash", String(hash, radix: 16))])
     }
 }

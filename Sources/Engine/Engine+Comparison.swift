@@ -38,9 +38,11 @@ struct OriginalRead {
     var verified: Bool
 }
 
-/// Exact answers for ids that were decided before: apply compares fingerprints only, and the leader compares the records.
+/// Exact answers for ids that were decided before: apply compares fingerprints only, and the leader compares the
+/// records.
 extension Engine {
-    /// Takes a submit whose entry met known fingerprints. The submitted records are read from the entry that was just applied.
+    /// Takes a submit whose entry met known fingerprints. The submitted records are read from the entry that was just
+    /// applied.
     func compare(_ request: PendingRequest, group: ClearingGroup, decisions: [Decision]) {
         guard let entry = group.raft.entry(at: group.applied.next) ?? group.raft.entry(at: group.applied) else {
             preconditionFailure("an entry being applied is in memory")
@@ -104,7 +106,9 @@ extension Engine {
     func originalUnreadable(_ token: UInt64, _ what: String) {
         guard let read = originalReads.removeValue(forKey: token) else { return }
         read.comparison.isUnreadable = true
-        notice(.error, "original unreadable", [("shard", "\(read.comparison.group.shard)"), ("ordinal", "\(read.ordinal)"), ("what", what)])
+        notice(
+            .error, "original unreadable",
+            [("shard", "\(read.comparison.group.shard)"), ("ordinal", "\(read.ordinal)"), ("what", what)])
         ended(read.comparison)
     }
 

@@ -44,7 +44,8 @@ extension Engine {
         }
     }
 
-    /// A connection is gone. Requests that came over it go on; their answers have nowhere to go, and the client asks again.
+    /// A connection is gone. Requests that came over it go on; their answers have nowhere to go, and the client asks
+    /// again.
     public func closed(_ id: ConnectionID, now: MonotonicTime) {
         self.now = max(self.now, now)
         guard let connection = connection(id) else { return }
@@ -180,7 +181,8 @@ extension Engine {
     private func greeted(_ connection: Connection, _ hello: Hello) {
         guard hello.cluster == configuration.topology.cluster else {
             return refuseAndClose(
-                connection, .wrongCluster, "hello of cluster \(hello.cluster); this is \(configuration.topology.cluster)")
+                connection, .wrongCluster,
+                "hello of cluster \(hello.cluster); this is \(configuration.topology.cluster)")
         }
         guard hello.speaksOurVersion else {
             return refuseAndClose(connection, .unsupportedVersion, "this node speaks version \(FrameHeader.version)")

@@ -14,7 +14,8 @@ enum CreditMessage {
 
 /// Carries credit batches and confirmations to the leader of a shard, on this node or another.
 extension Engine {
-    /// Whether the message left; `false` while no leader of `shard` is known or reachable. Nothing is lost then: the owner keeps it.
+    /// Whether the message left; `false` while no leader of `shard` is known or reachable. Nothing is lost then: the
+    /// owner keeps it.
     func deliver(_ message: CreditMessage, to shard: ShardID) -> Bool {
         guard let leader = leaders[Int(shard.rawValue)]?.node else { return false }
         if leader == me.node {
@@ -64,7 +65,9 @@ extension Engine {
 
     /// A connection to a node stands again: what was sent over the last one may be lost.
     func resendCredits(to node: NodeID) {
-        for shard in leaders.indices where leaders[shard]?.node == node { resendCredits(toShard: ShardID(UInt16(shard))) }
+        for shard in leaders.indices where leaders[shard]?.node == node {
+            resendCredits(toShard: ShardID(UInt16(shard)))
+        }
     }
 
     // MARK: Directory changes on their way to a shard

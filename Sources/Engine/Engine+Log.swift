@@ -5,7 +5,8 @@ import Raft
 
 /// What the log tells: recovery, durability, reads, damage.
 extension Engine {
-    /// Handles events until there are none; what the log still holds in memory it answers at once, by an event of the same call.
+    /// Handles events until there are none; what the log still holds in memory it answers at once, by an event of the
+    /// same call.
     func drainLogEvents() {
         while !logEvents.isEmpty {
             let events = logEvents
@@ -26,15 +27,20 @@ extension Engine {
         case .checkpointDurable(let shard, _): group(shard)?.isCheckpointing = false
         case .checkpointFailed(let shard, let index, let error):
             group(shard)?.isCheckpointing = false
-            notice(.error, "checkpoint not written", [("shard", "\(shard)"), ("index", "\(index)"), ("error", "\(error)")])
+            notice(
+                .error, "checkpoint not written", [("shard", "\(shard)"), ("index", "\(index)"), ("error", "\(error)")])
         case .checkpointDamaged(let shard, let index):
             metrics.damagedRecords += 1
-            notice(.error, "checkpoint damaged; an earlier one is used", [("shard", "\(shard)"), ("index", "\(index)")])
+            notice(
+                .error, "checkpoint damaged; an earlier one is used", [("shard", "\(shard)"), ("index", "\(index)")])
         case .damaged(let shard, let from, let through, let file, let offset):
             metrics.damagedRecords += 1
             notice(
                 .error, "damaged records",
-                [("shard", "\(shard)"), ("from", "\(from)"), ("through", "\(through)"), ("file", "\(file)"), ("offset", "\(offset)")])
+                [
+                    ("shard", "\(shard)"), ("from", "\(from)"), ("through", "\(through)"), ("file", "\(file)"),
+                    ("offset", "\(offset)"),
+                ])
         case .holesFilled(let shard):
             guard let group = group(shard) else { return }
             group.raft.holeRepaired(&raftEffects)
@@ -53,7 +59,10 @@ extension Engine {
             isDiskFull = false
             notice(.notice, "disk has room again", [("freeBytes", "\(bytes)")])
         case .failed(let error):
-            fail("the log cannot be written: \(error). What the page cache holds is unknown; the process ends. Check the disk, then start the node again")
+            fail(
+                "the log cannot be written: \(error). What the page cache holds is unknown; the process ends. "
+                    + "Check the disk, then start the node again"
+            )
         }
     }
 
@@ -118,14 +127,17 @@ extension Engine {
             else { continue }
             group.lastPreferredTry = now
             group.preferredBackOff = group.preferredBackOff * 2
-            notice(.info, "shard returns to its preferred leader", [("shard", "\(group.shard)"), ("node", "\(target.node)")])
+            notice(
+                .info, "shard returns to its preferred leader",
+                [("shard", "\(group.shard)"), ("node", "\(target.node)")])
             group.raft.transferLeadership(to: target, now: now, &raftEffects)
             process(group)
             return
         }
     }
 
-    /// Stops taking work, hands leadership away and says goodbye to peers. `isDrained` tells when nothing is left to answer.
+    /// Stops taking work, hands leadership away and says goodbye to peers. `isDrained` tells when nothing is left to
+    /// answer.
     public func stop(now: MonotonicTime) {
         guard phase == .running else { return }
         phase = .stopping

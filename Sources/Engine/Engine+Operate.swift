@@ -2,7 +2,8 @@ import ClearingModel
 import Raft
 import Wire
 
-/// The replacement of a node's old incarnation by its new one in one group, step by step, each a logged membership change.
+/// The replacement of a node's old incarnation by its new one in one group, step by step, each a logged membership
+/// change.
 struct Replacement {
     var new: ReplicaID
     /// Set once the operator has been answered.
@@ -56,13 +57,16 @@ extension Engine {
         send(answer, request: reply.request, to: connection)
     }
 
-    /// Takes the next step of a replacement where the last one is committed: remove the old, add the new as learner, promote it.
+    /// Takes the next step of a replacement where the last one is committed: remove the old, add the new as learner,
+    /// promote it.
     func continueReplacement(of group: Group) {
         guard let replacement = group.replacement, group.isReady else { return }
         let membership = group.raft.membership
         let new = replacement.new
         let change: MembershipChange
-        if let old = (membership.voters + membership.learners).first(where: { $0.node == new.node && $0.incarnation < new.incarnation }) {
+        if let old = (membership.voters + membership.learners).first(where: {
+            $0.node == new.node && $0.incarnation < new.incarnation
+        }) {
             change = .remove(old)
         } else if membership.voters.contains(new) {
             group.replacement = nil

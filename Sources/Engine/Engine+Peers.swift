@@ -146,7 +146,8 @@ extension Engine {
         guard let slot = slot(of: node) else { return }
         peers[slot].directoryVersion = max(peers[slot].directoryVersion, notice.directoryVersion)
         for lead in notice.leads {
-            let before = leaders.indices.contains(Int(lead.shard.rawValue)) ? leaders[Int(lead.shard.rawValue)]?.node : nil
+            let before =
+                leaders.indices.contains(Int(lead.shard.rawValue)) ? leaders[Int(lead.shard.rawValue)]?.node : nil
             learnLeader(lead.shard, node, lead.term)
             if before != node { resendCredits(toShard: lead.shard) }
         }
@@ -163,7 +164,10 @@ extension Engine {
         else { return }
         metrics.stateHashMismatches += 1
         fail(
-            "shard \(theirs.shard): the state at index \(theirs.index) hashes to \(String(mine.hash, radix: 16)) here and \(String(theirs.hash, radix: 16)) on node \(node). One of the two replicas is wrong; run `suanpan audit` before starting this node again")
+            "shard \(theirs.shard): the state at index \(theirs.index) hashes to \(String(mine.hash, radix: 16)) here and "
+                + "\(String(theirs.hash, radix: 16)) on node \(node). One of the two replicas is wrong; "
+                + "run `suanpan audit` before starting this node again"
+        )
     }
 
     var directoryGroup: DirectoryGroup? { groups[0] as? DirectoryGroup }

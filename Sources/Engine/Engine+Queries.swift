@@ -12,8 +12,9 @@ extension Engine {
 
     func position(_ request: PositionRequest, _ reply: ReplyAddress, _ connection: Connection) {
         let authority = connection.authority
-        guard authority.operatorName != nil || authority.regulatorName != nil
-            || authority.mayInstruct(request.participant)
+        guard
+            authority.operatorName != nil || authority.regulatorName != nil
+                || authority.mayInstruct(request.participant)
         else {
             return refuse(
                 reply, shard: .directory, .unauthorised,

@@ -58,7 +58,10 @@ extension Engine {
         case .quarantined(let replica):
             notice(
                 .error, "replica lost what it had acknowledged; it no longer counts",
-                [("shard", "\(group.shard)"), ("replica", "\(replica)"), ("do", "suanpan cluster rejoin \(replica.node)")])
+                [
+                    ("shard", "\(group.shard)"), ("replica", "\(replica)"),
+                    ("do", "suanpan cluster rejoin \(replica.node)"),
+                ])
         case .halted(let reason):
             notice(.error, "replica halted", [("shard", "\(group.shard)"), ("reason", "\(reason)")])
         case .membershipCommitted(let membership):

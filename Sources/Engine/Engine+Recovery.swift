@@ -3,12 +3,14 @@ import Ledger
 import LogFormat
 import Raft
 
-/// From a recovered log to running replicas: the newest whole checkpoint of each shard, then its Raft replica on top. What lies between checkpoint
-/// and commit is applied as soon as the commit index is known again.
+/// From a recovered log to running replicas: the newest whole checkpoint of each shard, then its Raft replica on top.
+/// What lies between checkpoint and commit is applied as soon as the commit index is known again.
 extension Engine {
     func recovered(_ shards: [RecoveredShard]) {
         recovering = shards
-        for shard in shards where !shard.checkpoints.isEmpty { log.loadCheckpoint(shard: shard.shard, ops: &effects.disk, events: &logEvents) }
+        for shard in shards where !shard.checkpoints.isEmpty {
+            log.loadCheckpoint(shard: shard.shard, ops: &effects.disk, events: &logEvents)
+        }
         for shard in shards where shard.checkpoints.isEmpty { open(shard, from: nil) }
         runIfRecovered()
     }
@@ -29,7 +31,9 @@ extension Engine {
         guard applied >= recovered.raft.snapshotIndex else {
             return fail(
                 configuration: true,
-                "shard \(shard): the log starts after index \(recovered.raft.snapshotIndex), and the newest whole checkpoint ends at \(applied). Empty the data directory and run `suanpan cluster rejoin \(me.node)`")
+                "shard \(shard): the log starts after index \(recovered.raft.snapshotIndex), and the newest whole checkpoint "
+                    + "ends at \(applied). Empty the data directory and run `suanpan cluster rejoin \(me.node)`"
+            )
         }
         var state = recovered.raft
         if state.membership == .empty, state.snapshotIndex == .zero {
@@ -47,11 +51,15 @@ extension Engine {
         let term = checkpoint?.info.term ?? .zero
         do {
             if shard.isDirectory {
-                let directory = try checkpoint.map { loaded in try DirectoryLedger(restoring: loaded.state, cluster: configuration.topology.cluster) }
+                let directory = try checkpoint.map { loaded in
+                    try DirectoryLedger(restoring: loaded.state, cluster: configuration.topology.cluster)
+                }
                 add(
                     DirectoryGroup(
                         shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: term,
-                        directory: directory ?? DirectoryLedger(cluster: configuration.topology.cluster, calendar: configuration.topology.calendar)))
+                        directory: directory
+                            ?? DirectoryLedger(
+                                cluster: configuration.topology.cluster, calendar: configuration.topology.calendar)))
             } else {
                 let ledger = try checkpoint.map { loaded in
                     try ShardLedger(

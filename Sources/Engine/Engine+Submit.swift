@@ -14,7 +14,8 @@ extension Engine {
         if phase != .running { return refuse(reply, shard: submit.shard, .shuttingDown) }
         if isDiskFull {
             return refuse(
-                reply, shard: submit.shard, .diskFull, message: "the node's disk is full: free space or move the leader")
+                reply, shard: submit.shard, .diskFull, message: "the node's disk is full: free space or move the leader"
+            )
         }
         if let refused = check(submit, connection.authority) {
             return refuse(
@@ -43,7 +44,8 @@ extension Engine {
                 switch fault {
                 case .notSupported:
                     return (.notSupported, slot, "a kind, flag or field that this version does not build")
-                case .malformed: return (.malformed, slot, "no debtor, no instructing participant, or a query with a body")
+                case .malformed:
+                    return (.malformed, slot, "no debtor, no instructing participant, or a query with a body")
                 }
             }
             guard authority.mayInstruct(instruction.id.instructing) else {
@@ -59,7 +61,8 @@ extension Engine {
         return nil
     }
 
-    /// Answers one request from its entry's decisions; records whose id was known wait for a comparison with the original.
+    /// Answers one request from its entry's decisions; records whose id was known wait for a comparison with the
+    /// original.
     func answer(_ request: PendingRequest, group: ClearingGroup, decisions: ArraySlice<Decision>) {
         for decision in decisions where decision.answerCode == Answer.needsComparison.rawValue {
             return compare(request, group: group, decisions: Array(decisions))

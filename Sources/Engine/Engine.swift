@@ -5,7 +5,8 @@ import LogFormat
 import Raft
 import Wire
 
-/// All replicas of one node, driven by one event loop. Sans-IO: bytes, clocks and disk completions come in, effects go out.
+/// All replicas of one node, driven by one event loop. Sans-IO: bytes, clocks and disk completions come in, effects
+/// go out.
 ///
 /// ```
 ///                 received / opened / closed              completed(disk)                tick
@@ -20,8 +21,8 @@ import Wire
 ///                            ▼                                  ▼
 ///                 output per connection                  log thread, read thread
 /// ```
-/// A turn: the node hands in what arrived, then calls `endOfTurn`, then carries out `effects`. Nothing here blocks, and nothing
-/// is done per payment but validation, one copy, apply, and its reply.
+/// A turn: the node hands in what arrived, then calls `endOfTurn`, then carries out `effects`. Nothing here blocks,
+/// and nothing is done per payment but validation, one copy, apply, and its reply.
 public final class Engine {
     public let configuration: EngineConfiguration
     public let me: ReplicaID
@@ -116,8 +117,8 @@ public final class Engine {
         drainLogEvents()
     }
 
-    /// Time passed. Call every few milliseconds, after the sockets of the turn have been read: time-outs judge peers by what
-    /// was read, so a stall of this loop is not held against them.
+    /// Time passed. Call every few milliseconds, after the sockets of the turn have been read: time-outs judge peers
+    /// by what was read, so a stall of this loop is not held against them.
     public func tick(now: MonotonicTime, wall: WallTime) {
         self.now = max(self.now, now)
         self.wall = wall
@@ -133,7 +134,8 @@ public final class Engine {
         if now - lastHousekeeping >= .seconds(1) { housekeeping() }
     }
 
-    /// Ends a turn of the loop: closes and proposes entries, applies what was committed, and hands the log and the peers what there is.
+    /// Ends a turn of the loop: closes and proposes entries, applies what was committed, and hands the log and the
+    /// peers what there is.
     public func endOfTurn(now: MonotonicTime, wall: WallTime) {
         self.now = max(self.now, now)
         self.wall = wall

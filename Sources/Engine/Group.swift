@@ -21,7 +21,8 @@ class Group {
     var commit: LogIndex
     /// An asynchronous read of committed entries that memory no longer holds is under way.
     var isReading = false
-    /// Set while this replica leads and has applied its own term's first entry: only then is its state the newest there is.
+    /// Set while this replica leads and has applied its own term's first entry: only then is its state the newest
+    /// there is.
     var readyTerm: Term?
     /// When this replica became leader; for the pacing of preferred leaders.
     var leaderSince: MonotonicTime?

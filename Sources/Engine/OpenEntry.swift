@@ -10,8 +10,8 @@ struct PendingRequest {
     var bytes: Int
 }
 
-/// The entry that a leader is filling. Records are copied into it straight from the connection's bytes; whatever else the shard has to
-/// log (credit batches, confirmations, directory changes, markers) rides along as sections.
+/// The entry that a leader is filling. Records are copied into it straight from the connection's bytes; whatever else
+/// the shard has to log (credit batches, confirmations, directory changes, markers) rides along as sections.
 struct OpenEntry: ~Copyable {
     var builder = EntryBuilder()
     private(set) var requests: [PendingRequest] = []

@@ -1,8 +1,8 @@
 import ClearingModel
 import Wire
 
-/// What a node tells every peer about itself, with each heartbeat and at once when it changes: which groups it leads, how new its
-/// directory is, and the state hashes of its latest checkpoints.
+/// What a node tells every peer about itself, with each heartbeat and at once when it changes: which groups it leads,
+/// how new its directory is, and the state hashes of its latest checkpoints.
 ///
 /// Notices are hints. A wrong one costs a detour; only Raft decides who leads.
 struct NodeNotice: Equatable {

@@ -5,8 +5,9 @@ import Wire
 
 /// How a leader closes its open entry: when the pipeline has room, with every section that waits.
 ///
-/// Under load entries grow while the pipeline is full, and each carries thousands of records; with one payment in flight the entry closes at the end of
-/// the turn that brought it. Sections alone (credits, confirmations, markers) wait for a payment to ride with, but no longer than `Limits.flushInterval`.
+/// Under load entries grow while the pipeline is full, and each carries thousands of records; with one payment in
+/// flight the entry closes at the end of the turn that brought it. Sections alone (credits, confirmations, markers)
+/// wait for a payment to ride with, but no longer than `Limits.flushInterval`.
 extension ClearingGroup {
     /// While leadership is handed over, or the clock is in doubt, nothing is stamped; what waits goes on waiting.
     private var pipelineHasRoom: Bool {

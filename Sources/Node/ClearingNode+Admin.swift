@@ -41,22 +41,32 @@ extension ClearingNode {
 
     private func writeTraffic(_ text: inout MetricsText) {
         let counts = engine.metrics
-        text.counter("suanpan_connections_opened_total", "Connections whose TLS handshake ended well.", counts.connectionsOpened)
-        text.counter("suanpan_connections_refused_total", "Connections refused before or at their first frame.", refusedHandshakes)
+        text.counter(
+            "suanpan_connections_opened_total", "Connections whose TLS handshake ended well.", counts.connectionsOpened)
+        text.counter(
+            "suanpan_connections_refused_total", "Connections refused before or at their first frame.",
+            refusedHandshakes)
         text.counter("suanpan_received_bytes_total", "Plaintext bytes received.", counts.bytesReceived)
         text.counter("suanpan_sent_bytes_total", "Plaintext bytes sent.", counts.bytesSent)
-        text.counter("suanpan_malformed_frames_total", "Frames that do not follow the protocol.", counts.malformedFrames)
+        text.counter(
+            "suanpan_malformed_frames_total", "Frames that do not follow the protocol.", counts.malformedFrames)
         text.counter("suanpan_truncated_frames_total", "Connections that ended inside a frame.", counts.truncatedFrames)
         text.counter("suanpan_submitted_records_total", "Records taken into an entry.", counts.submittedRecords)
         text.counter("suanpan_applied_records_total", "Records applied, as leader or follower.", counts.appliedRecords)
-        text.counter("suanpan_comparisons_total", "Originals read to compare a record whose id was known.", counts.comparisons)
+        text.counter(
+            "suanpan_comparisons_total", "Originals read to compare a record whose id was known.", counts.comparisons)
         text.counter("suanpan_elections_won_total", "Times a replica of this node became leader.", counts.elections)
         text.counter("suanpan_checkpoints_total", "Checkpoints begun.", counts.checkpoints)
-        text.counter("suanpan_damaged_records_total", "Log records or checkpoints found damaged.", counts.damagedRecords)
-        text.counter("suanpan_credit_batches_sent_total", "Credit batches sent, repeats included.", counts.creditBatchesSent)
-        text.counter("suanpan_loop_busy_seconds_total", "Time the event loop spent in ends of turns.", Double(meter.busyNanoseconds) / 1e9)
+        text.counter(
+            "suanpan_damaged_records_total", "Log records or checkpoints found damaged.", counts.damagedRecords)
+        text.counter(
+            "suanpan_credit_batches_sent_total", "Credit batches sent, repeats included.", counts.creditBatchesSent)
+        text.counter(
+            "suanpan_loop_busy_seconds_total", "Time the event loop spent in ends of turns.",
+            Double(meter.busyNanoseconds) / 1e9)
         text.counter("suanpan_loop_turns_total", "Turns of the event loop that ended with work.", meter.turns)
-        text.counter("suanpan_cpu_seconds_total", "User and system time of the process.", Double(ProcessClock.cpu) / 1e9)
+        text.counter(
+            "suanpan_cpu_seconds_total", "User and system time of the process.", Double(ProcessClock.cpu) / 1e9)
         text.gauge("suanpan_resident_bytes", "Memory of the process.", Int(clamping: ProcessClock.residentBytes))
         text.gauge("suanpan_connections", "Connections that stand.", connections.count)
     }
@@ -80,15 +90,22 @@ extension ClearingNode {
     }
 
     private func writeDisk(_ text: inout MetricsText) {
-        text.counter("suanpan_log_written_bytes_total", "Bytes written to the data directory.", diskStatistics.bytesWritten)
+        text.counter(
+            "suanpan_log_written_bytes_total", "Bytes written to the data directory.", diskStatistics.bytesWritten)
         text.counter("suanpan_log_syncs_total", "fdatasync and fsync calls.", diskStatistics.syncs)
         text.histogram("suanpan_log_write_seconds", "Time of one gather write.", diskStatistics.writeTime)
         text.histogram("suanpan_log_sync_seconds", "Time of one sync.", diskStatistics.syncTime)
         text.histogram("suanpan_commit_seconds", "From closing an entry to applying it, on its leader.", commitTime)
-        text.counter("suanpan_log_thread_busy_seconds_total", "Time the log thread worked.", Double(diskStatistics.writeLaneBusy) / 1e9)
-        text.counter("suanpan_read_thread_busy_seconds_total", "Time the read thread worked.", Double(diskStatistics.readLaneBusy) / 1e9)
+        text.counter(
+            "suanpan_log_thread_busy_seconds_total", "Time the log thread worked.",
+            Double(diskStatistics.writeLaneBusy) / 1e9)
+        text.counter(
+            "suanpan_read_thread_busy_seconds_total", "Time the read thread worked.",
+            Double(diskStatistics.readLaneBusy) / 1e9)
         text.gauge("suanpan_log_unsynced_bytes", "Bytes handed to the log and not yet durable.", engine.unsyncedBytes)
-        if let free = engine.freeBytes { text.gauge("suanpan_disk_free_bytes", "Free space of the data directory.", Int(clamping: free)) }
+        if let free = engine.freeBytes {
+            text.gauge("suanpan_disk_free_bytes", "Free space of the data directory.", Int(clamping: free))
+        }
     }
 
     private func writeGroups(_ text: inout MetricsText) {
@@ -102,7 +119,9 @@ extension ClearingNode {
         each("suanpan_shard_applied_index", "Applied index.") { Int(clamping: $0.applied.rawValue) }
         each("suanpan_shard_queue_records", "Records taken and not yet applied.") { $0.queuedRecords }
         each("suanpan_shard_follower_lag_entries", "Entries that the slowest follower lacks.") { $0.lag }
-        each("suanpan_shard_unconfirmed_credit_batches", "Closed credit batches without a confirmation.") { $0.unconfirmedBatches }
+        each("suanpan_shard_unconfirmed_credit_batches", "Closed credit batches without a confirmation.") {
+            $0.unconfirmedBatches
+        }
         each("suanpan_shard_halted_streams", "Credit streams that halted; each is an alarm.") { $0.haltedStreams }
         for group in gauges {
             for balance in group.balances {

@@ -12,7 +12,9 @@ extension ClearingNode: SecureConnectionDelegate {
             refusedHandshakes += 1
             logger.warning(
                 "connection refused: the certificate names nobody of this cluster",
-                metadata: ["from": .string(connection.remoteAddress), "uris": .string(peer.uris.joined(separator: " "))])
+                metadata: [
+                    "from": .string(connection.remoteAddress), "uris": .string(peer.uris.joined(separator: " ")),
+                ])
             return connection.abort()
         }
         let dialled = dials.first { $0.connection === connection }?.peer

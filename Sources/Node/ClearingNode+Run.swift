@@ -19,7 +19,8 @@ public struct NodeFailure: Error, Sendable, CustomStringConvertible {
 extension ClearingNode {
     /// Runs one node until it is told to stop (SIGINT, SIGTERM) or cannot go on.
     ///
-    /// The first signal drains: leadership is handed away and what is under way is answered. The second ends the process at once.
+    /// The first signal drains: leadership is handed away and what is under way is answered. The second ends the
+    /// process at once.
     public static func run(_ configuration: NodeConfiguration) throws {
         signal(SIGPIPE, SIG_IGN)
         suanpan_keep_large_allocations()
@@ -119,7 +120,8 @@ extension ClearingNode {
         }
         for peer in configuration.topology.nodes where peer.id < configuration.node {
             let dial = Dial(
-                peer, from: own.address, on: loop, seed: UInt64(configuration.node.rawValue) << 32 | UInt64(peer.id.rawValue),
+                peer, from: own.address, on: loop,
+                seed: UInt64(configuration.node.rawValue) << 32 | UInt64(peer.id.rawValue),
                 make: { [unowned self] in try SecureConnection(context: client, buffers: buffers, delegate: self) },
                 failed: { [unowned self] error in
                     logger.debug("peer not reached", metadata: ["peer": "\(peer.id)", "error": "\(error)"])

@@ -14,7 +14,8 @@ public enum DirectoryFault: UInt8, Error, Sendable, CaseIterable {
     case invalidID = 1
     /// The currency is no three-digit ISO 4217 code.
     case invalidCurrency = 2
-    /// Limit or funding is larger than `Limits.maximumParticipantLimit`, or a mandate's amount than `Limits.maximumAmount`.
+    /// Limit or funding is larger than `Limits.maximumParticipantLimit`, or a mandate's amount than
+    /// `Limits.maximumAmount`.
     case amountTooLarge = 3
     case unknownSponsor = 4
     case unknownInstructing = 5

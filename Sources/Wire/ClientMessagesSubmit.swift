@@ -39,7 +39,8 @@ struct RecordsFrameHead: BitwiseCopyable {
     }
 }
 
-/// A request to decide 1 to 8,192 records on one shard, read in place: the records are copied once, into the shard's entry.
+/// A request to decide 1 to 8,192 records on one shard, read in place: the records are copied once, into the shard's
+/// entry.
 public struct Submit {
     public let shard: ShardID
     public let count: Int

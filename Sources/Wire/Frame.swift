@@ -35,8 +35,8 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     case snapshotReply = 72
 }
 
-/// The 16 bytes in front of every frame: length of the whole frame (32), type (8), protocol version (8), reserved zero (16),
-/// request id (64). A reply repeats the request id of what it answers.
+/// The 16 bytes in front of every frame: length of the whole frame (32), type (8), protocol version (8), reserved
+/// zero (16), request id (64). A reply repeats the request id of what it answers.
 public struct FrameHeader: Hashable, Sendable {
     public static let size = 16
     public static let version: UInt8 = 1

@@ -1,6 +1,7 @@
 import ClearingModel
 
-/// Cuts a byte stream into frames. Frames that arrive whole are read in place; only a frame split over two reads is copied.
+/// Cuts a byte stream into frames. Frames that arrive whole are read in place; only a frame split over two reads is
+/// copied.
 public struct FrameDecoder {
     private var pending: [UInt8] = []
 
@@ -9,7 +10,8 @@ public struct FrameDecoder {
     /// Bytes of an unfinished frame that wait for their rest.
     public var pendingBytes: Int { pending.count }
 
-    /// Feeds bytes as they came off the connection and calls `body` for each whole frame with its payload (header cut off).
+    /// Feeds bytes as they came off the connection and calls `body` for each whole frame with its payload (header cut
+    /// off).
     ///
     /// The payload is valid inside `body` only. After an error the stream cannot be read on.
     @inlinable

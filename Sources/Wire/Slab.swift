@@ -96,7 +96,8 @@ public struct SlabBuilder: ~Copyable {
 
     /// A slab of exactly these bytes; the builder is empty after and can be filled again.
     ///
-    /// For small contents: the copy is cheaper than a large allocation, and a cached small slab does not pin a large one.
+    /// For small contents: the copy is cheaper than a large allocation, and a cached small slab does not pin a large
+    /// one.
     public mutating func sealCopy() -> Slab {
         defer { count = 0 }
         return Slab(copying: bytes)

@@ -50,7 +50,8 @@ public struct WireReader {
 
     /// Any id that wraps an integer.
     @inlinable
-    public mutating func id<I: Identifier>(_: I.Type = I.self) throws(WireError) -> I where I.RawValue: BitwiseCopyable {
+    public mutating func id<I: Identifier>(_: I.Type = I.self) throws(WireError) -> I
+    where I.RawValue: BitwiseCopyable {
         I(rawValue: try integer(I.RawValue.self))
     }
 

@@ -33,7 +33,11 @@ struct InstructionLayoutTests {
         let id = TransactionID(debtor: ParticipantID(104), instructing: ParticipantID(7), day: day, sequence: 42)
         #expect(id.description == "104-7-20261123-42")
         #expect(TransactionID("104-7-20261123-42") == id)
-        for bad in ["", "104-7-20261123", "104-7-20261323-1", "104-7-20260230-1", "-1-7-20261123-4", "1-2-20261123-281474976710656"] {
+        let broken = [
+            "", "104-7-20261123", "104-7-20261323-1", "104-7-20260230-1", "-1-7-20261123-4",
+            "1-2-20261123-281474976710656",
+        ]
+        for bad in broken {
             #expect(TransactionID(bad) == nil, "\(bad)")
         }
     }

@@ -18,7 +18,10 @@ final class MemoryDisk {
     private func result(of kind: DiskOperation.Kind) -> DiskCompletion.Result {
         switch kind {
         case .list:
-            return .names(files.map { FileEntry(name: $0.key, size: UInt64($0.value.count)) }.sorted { "\($0.name)" < "\($1.name)" })
+            return .names(
+                files.map { FileEntry(name: $0.key, size: UInt64($0.value.count)) }.sorted {
+                    "\($0.name)" < "\($1.name)"
+                })
         case .open(let name, let create):
             if files[name] == nil {
                 guard create else { return .failed(DiskError(code: 2, message: "no such file")) }
@@ -37,7 +40,8 @@ final class MemoryDisk {
             var position = Int(offset)
             let end = position + slabs.reduce(0) { $0 + $1.count }
             if files[name, default: []].count < end {
-                files[name, default: []].append(contentsOf: repeatElement(0, count: end - files[name, default: []].count))
+                files[name, default: []].append(
+                    contentsOf: repeatElement(0, count: end - files[name, default: []].count))
             }
             for slab in slabs {
                 files[name]!.replaceSubrange(position..<position + slab.count, with: slab.bytes)

@@ -11,7 +11,9 @@ final class Scenario {
     let participants: [ParticipantID]
     private var nextRequest: UInt64 = 1
 
-    init(nodes: Int = 3, shards: Int = 2, participants count: Int = 12, limit: UInt64 = 1_000_000, seed: UInt64 = 1) throws {
+    init(nodes: Int = 3, shards: Int = 2, participants count: Int = 12, limit: UInt64 = 1_000_000, seed: UInt64 = 1)
+        throws
+    {
         cluster = try TestCluster(nodes: nodes, shards: shards, seed: seed)
         participants = (1...count).map { ParticipantID(UInt32($0)) }
         client = TestClient(participants.map { .participant($0) })
@@ -79,7 +81,9 @@ extension TestCluster {
 
     var daysAreOpen: Bool {
         running.allSatisfy { machine in
-            machine.engine!.groupStatuses().allSatisfy { $0.shard.isDirectory || $0.part == .none || $0.openDays != nil }
+            machine.engine!.groupStatuses().allSatisfy {
+                $0.shard.isDirectory || $0.part == .none || $0.openDays != nil
+            }
         }
     }
 
