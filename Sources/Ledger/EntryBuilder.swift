@@ -98,7 +98,8 @@ public struct EntryBuilder: ~Copyable {
         header.encode(into: &writer)
         writer.bytes.withUnsafeBytes { slab.overwrite(at: 0, $0) }
         sections.bytes.withUnsafeBytes { slab.append($0) }
-        return slab.seal()
+        // A small entry in a large slab would hold all of it for as long as the entry is cached for followers.
+        return slab.count < slab.capacity / 4 ? slab.sealCopy() : slab.seal()
     }
 }
 
