@@ -12,7 +12,11 @@ public enum LoadRunner {
     public static func run(_ configuration: LoadConfiguration) throws -> LoadResult {
         try check(configuration)
         let journal = try configuration.journalPath.map { try LineFile(path: $0) }
-        let series = try configuration.seriesPath.map { try LineFile(path: $0) }
+        let series: LineFile?
+        do { series = try configuration.seriesPath.map { try LineFile(path: $0) } } catch {
+            try? journal?.finish()
+            throw error
+        }
         series?.buffer.append(contentsOf: LoadStatistics.Row.header.utf8)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         defer { try? group.syncShutdownGracefully() }
@@ -32,7 +36,14 @@ public enum LoadRunner {
                 finished.fail(error)
             }
         }
-        let result = try finished.futureResult.wait()
+        let result: LoadResult
+        do {
+            result = try finished.futureResult.wait()
+        } catch {
+            try? journal?.finish()
+            try? series?.finish()
+            throw error
+        }
         try journal?.finish()
         try series?.finish()
         return result

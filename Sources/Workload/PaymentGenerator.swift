@@ -37,6 +37,9 @@ public struct PaymentGenerator {
     private let identities: [Int]
     private let creditorIDs: [ParticipantID]
     private let bankIDs: [ParticipantID]
+    /// A payment is in its debtor's currency.
+    private let institutionCurrencies: [UInt16]
+    private let bankCurrencies: [UInt16]
     private let merchantAmount = LogNormal(median: 2_500, mean: 9_000)
     private let payoutAmount = LogNormal(median: 30_000, mean: 328_000)
     /// The last payments, for duplicates and queries.
@@ -72,6 +75,10 @@ public struct PaymentGenerator {
         creditorIDs = population.instructing.map(\.participant)
         banks = AliasTable(weights: population.banks.map(\.share))
         bankIDs = population.banks.map(\.participant)
+        let currencies = Dictionary(
+            population.participants.map { ($0.id, $0.currency) }, uniquingKeysWith: { first, _ in first })
+        institutionCurrencies = played.map { currencies[$0.0.participant] ?? Population.currency }
+        bankCurrencies = population.banks.map { currencies[$0.participant] ?? Population.currency }
         if mix == .clearing { recent.reserveCapacity(Self.recentCount) }
     }
 
@@ -88,7 +95,8 @@ public struct PaymentGenerator {
         let position = institutions.draw(&random)
         let institution = institutionIDs[position]
         let kind = Self.kindList[kinds.draw(&random)]
-        let bank = bankIDs[banks.draw(&random)]
+        let bankPosition = banks.draw(&random)
+        let bank = bankIDs[bankPosition]
         let bits = random.next()
         var debtor = bank
         switch kind {
@@ -103,7 +111,8 @@ public struct PaymentGenerator {
         sequence = (sequence + 1) & TransactionID.maximumSequence
         let gauss = normal.draw(&random)
         instruction.amount = kind == .payout ? payoutAmount.amount(normal: gauss) : merchantAmount.amount(normal: gauss)
-        instruction.currency = Population.currency
+        instruction.currency =
+            kind == .payout ? institutionCurrencies[position] : bankCurrencies[bankPosition]
         instruction.kindCode = kind.rawValue
         instruction.purpose = UInt16(truncatingIfNeeded: 5_000 + bits % 1_000)
         instruction.debtorAccount = bits | 1
@@ -129,7 +138,7 @@ public struct PaymentGenerator {
         // What a business rule declines, in the proportion of a network's own statistics: mostly wrong accounts.
         case 53..<78: instruction.creditor = ParticipantID(UInt32(Limits.maximumParticipants) + 1)
         case 78..<88: instruction.amount = 0
-        case 88..<98: instruction.currency = 840
+        case 88..<98: instruction.currency = instruction.currency == 840 ? 978 : 840
         default: break
         }
         if recent.count < Self.recentCount {
