@@ -165,6 +165,7 @@ extension NodeLog {
             written[slot].hard = HardState(header)
             written[slot].doubt = Doubt(rawValue: header.detail)
             written[slot].doubtTerm = Term(header.previousTerm)
+        case .lost: preconditionFailure("a mark of lost records outside of a table")
         case .logStart:
             guard let start = record.start else { preconditionFailure("a log start without its membership") }
             // What was committed stays readable; the rest may not be what the snapshot holds.

@@ -17,7 +17,7 @@ extension NodeLog {
         next(.listing, .list, .read, &ops)
     }
 
-    private mutating func next(
+    mutating func next(
         _ step: Recovery.Step, _ kind: DiskOperation.Kind, _ lane: DiskOperation.Lane, _ ops: inout [DiskOperation]
     ) {
         recovery?.step = step
@@ -149,7 +149,7 @@ extension NodeLog {
 
     // MARK: - Segments
 
-    private mutating func nextSegment(_ ops: inout [DiskOperation]) {
+    mutating func nextSegment(_ ops: inout [DiskOperation]) {
         guard recovery!.cursor < recovery!.segmentFiles.count else {
             readMemberships(&ops)
             return
@@ -216,7 +216,9 @@ extension NodeLog {
             tableDamaged(&ops)
             return
         }
-        for record in records { replay(.record(record, payload: nil), segment: number) }
+        for record in records {
+            replay(record.isUnreadable ? .unreadable(record) : .record(record, payload: nil), segment: number)
+        }
         recovery!.lastGroup = footer.lastGroup
         recovery!.highestLife = max(recovery!.highestLife, footer.lastGroup >> 40)
         recovery!.cursor += 1
@@ -252,99 +254,5 @@ extension NodeLog {
             recovery!.limit = header.synced.offset
         }
         scan(&ops)
-    }
-
-    // MARK: - Scanning a segment
-
-    private mutating func scan(_ ops: inout [DiskOperation]) {
-        let (number, size) = recovery!.segment
-        recovery!.scan = SegmentScan(number: number, size: size, cluster: cluster, me: me)
-        recovery!.windowStart = SegmentHeader.bytes
-        readWindow(&ops)
-    }
-
-    private mutating func readWindow(_ ops: inout [DiskOperation]) {
-        let (number, size) = recovery!.segment
-        let start = recovery!.windowStart
-        next(
-            .scanning,
-            .read(.segment(number), offset: UInt64(start), count: max(0, min(SegmentScan.window, size - start))), .read,
-            &ops)
-    }
-
-    private mutating func scanned(_ bytes: Slab, _ ops: inout [DiskOperation]) {
-        if let following = recovery!.scan!.feed(bytes.bytes, at: recovery!.windowStart) {
-            recovery!.windowStart = following
-            readWindow(&ops)
-        } else {
-            let resolution = resolve()
-            recovery!.regions = resolution.regions
-            nextRegion(&ops)
-        }
-    }
-
-    /// Reads a window block by block, with zeros for the blocks that cannot be read.
-    private mutating func patch(_ block: Slab?, _ ops: inout [DiskOperation]) {
-        let (number, size) = recovery!.segment
-        let start = recovery!.windowStart
-        if recovery!.patchwork == nil {
-            recovery!.patchwork = []
-        } else {
-            var bytes = block.map { Array($0.bytes) } ?? []
-            bytes += repeatElement(0, count: Layout.alignment - bytes.count)
-            recovery!.patchwork! += bytes
-        }
-        let done = recovery!.patchwork!.count
-        if done >= min(SegmentScan.window, size - start) {
-            let window = Slab(recovery!.patchwork!)
-            recovery!.patchwork = nil
-            scanned(window, &ops)
-        } else {
-            next(
-                .scanning, .read(.segment(number), offset: UInt64(start + done), count: Layout.alignment), .read, &ops)
-        }
-    }
-
-    private func resolve() -> Resolution {
-        recovery!.scan!.resolve(
-            lastGroup: recovery!.lastGroup, isSealed: !recovery!.isNewest, limit: recovery!.limit)
-    }
-
-    private mutating func nextRegion(_ ops: inout [DiskOperation]) {
-        if let region = recovery!.regions.first {
-            next(
-                .salvaging,
-                .read(.segment(recovery!.segment.number), offset: UInt64(region.offset), count: region.count), .read,
-                &ops)
-        } else {
-            finishSegment(&ops)
-        }
-    }
-
-    private mutating func salvaged(_ bytes: Slab, _ ops: inout [DiskOperation]) {
-        let region = recovery!.regions.removeFirst()
-        recovery!.scan!.salvage(bytes.bytes, at: region.offset)
-        nextRegion(&ops)
-    }
-
-    private mutating func finishSegment(_ ops: inout [DiskOperation]) {
-        let resolution = resolve()
-        let number = recovery!.segment.number
-        recovery!.highestLife = max(recovery!.highestLife, recovery!.scan!.highestLife)
-        recovery!.scan = nil
-        if recovery!.isNewest {
-            active = ActiveSegment()
-            active.number = number
-            active.size = recovery!.segment.size
-            active.end = resolution.end
-            active.tableFlags = resolution.isDamaged ? TableFooter.incompleteFlag : 0
-        }
-        for item in resolution.items {
-            if recovery!.isNewest, case .record(let header, _) = item { header.encode(into: &active.table) }
-            replay(item, segment: number)
-        }
-        recovery!.lastGroup = resolution.lastGroup
-        recovery!.cursor += 1
-        nextSegment(&ops)
     }
 }

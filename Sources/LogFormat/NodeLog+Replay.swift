@@ -19,11 +19,17 @@ extension NodeLog {
             replay(header, nil, slot, segment, isReadable: false)
         case .damage(let offset, let damaged, let hardDamaged):
             for (slot, shard) in shards.enumerated() where damaged.contains(shard) {
-                recovery!.suspectTail[slot] = true
-                if hardDamaged.contains(shard) { recovery!.suspectHard[slot] = true }
-                recovery!.damageAt[slot] = LogAddress(segment: segment, offset: offset)
+                lost(slot, hardDamaged.contains(shard), segment, offset)
             }
         }
+    }
+
+    /// Records of a shard are missing here.
+    private mutating func lost(_ slot: Int, _ mayBeHardState: Bool, _ segment: UInt64, _ offset: Int) {
+        recovery!.suspectTail[slot] = true
+        if recovery!.trusted[slot] == nil { recovery!.trusted[slot] = tails[slot].hard.commit }
+        if mayBeHardState { recovery!.suspectHard[slot] = true }
+        recovery!.damageAt[slot] = LogAddress(segment: segment, offset: offset)
     }
 
     private mutating func replay(
@@ -38,13 +44,14 @@ extension NodeLog {
             extend(slot, to: header.index.previous, Term(header.previousTerm))
             truncate(slot, from: header.index)
             agree(slot, at: header.index.previous, Term(header.previousTerm))
-            recovery!.suspectTail[slot] = false
+            trust(slot)
         case .hardState:
             tails[slot].hard = HardState(header)
             tails[slot].doubt = Doubt(rawValue: header.detail)
             tails[slot].doubtTerm = Term(header.previousTerm)
             recovery!.suspectHard[slot] = false
         case .logStart: replayStart(header, payload, slot, segment)
+        case .lost: lost(slot, header.detail != 0, segment, Int(header.payloadOffset))
         }
     }
 
@@ -65,7 +72,7 @@ extension NodeLog {
             indexes[slot].append(EntryRef(header), segment: segment)
             noteMembership(header, payload, slot, segment)
         }
-        recovery!.suspectTail[slot] = false
+        trust(slot)
     }
 
     private mutating func replayRepair(
@@ -93,7 +100,7 @@ extension NodeLog {
                 tails[slot].move(to: start, keepingSuffix: true)
             } else {
                 tails[slot].move(to: start, keepingSuffix: false)
-                indexes[slot].cut(from: tails[slot].hard.commit.next)
+                indexes[slot].cut(from: committed(slot).next)
             }
             recovery!.configurations[slot].removeAll { $0.index <= header.index || $0.index > tails[slot].last }
             recovery!.starts[slot] = FoundMembership(
@@ -102,7 +109,7 @@ extension NodeLog {
         extend(slot, to: last, lastTerm)
         truncate(slot, from: last.next)
         agree(slot, at: last, lastTerm)
-        recovery!.suspectTail[slot] = false
+        trust(slot)
     }
 
     private mutating func noteMembership(_ header: RecordHeader, _ payload: Slab?, _ slot: Int, _ segment: UInt64) {
@@ -116,9 +123,32 @@ extension NodeLog {
         segments[last].highest[slot] = max(segments[last].highest[slot], index)
     }
 
-    /// Entries that cannot be seen stand between the end and this index.
+    /// Entries that cannot be seen stand between the end and this index, the last of which has this term.
+    ///
+    /// If it is the term that the log ends with, what is here is right: both come from the log of that term's leader. If
+    /// not, a truncation of what is here may be among what was lost.
     private mutating func extend(_ slot: Int, to index: LogIndex, _ term: Term) {
+        guard index > tails[slot].last else { return }
+        if tails[slot].lastTerm != term { distrust(slot, through: tails[slot].last) }
         tails[slot].extend(to: index, term)
+    }
+
+    /// What stands in the log up to here was committed when it was read.
+    private func committed(_ slot: Int) -> LogIndex { recovery!.trusted[slot] ?? tails[slot].hard.commit }
+
+    /// The log fits to its end again.
+    private mutating func trust(_ slot: Int) {
+        recovery!.suspectTail[slot] = false
+        recovery!.trusted[slot] = nil
+    }
+
+    /// Makes a hole of the entries up to `index` that are not known to be committed.
+    private mutating func distrust(_ slot: Int, through index: LogIndex) {
+        // No truncation touches what was committed.
+        let committed = max(tails[slot].start.index, committed(slot))
+        guard committed < index else { return }
+        indexes[slot].remove(IndexRange(from: committed.next, through: index))
+        recovery!.configurations[slot].removeAll { $0.index > committed && $0.index <= index }
     }
 
     private mutating func truncate(_ slot: Int, from index: LogIndex) {
@@ -131,9 +161,8 @@ extension NodeLog {
     /// were lost: every entry that is not known to be committed may be the wrong one, and is read from a peer again.
     private mutating func agree(_ slot: Int, at index: LogIndex, _ term: Term) {
         guard index > tails[slot].start.index, tails[slot].term(at: index) != term else { return }
-        let committed = max(tails[slot].start.index, min(tails[slot].hard.commit, index.previous))
-        indexes[slot].remove(IndexRange(from: committed.next, through: index))
-        recovery!.configurations[slot].removeAll { $0.index > committed && $0.index <= index }
+        distrust(slot, through: index)
+        indexes[slot].cut(from: index)
         tails[slot].truncate(from: index)
         tails[slot].extend(to: index, term)
     }

@@ -31,8 +31,9 @@ extension NodeLog {
         case .draining where inFlight.isEmpty:
             roll = .sealing
             let file = FileName.segment(active.number)
-            let (slab, offset) = sealedTable()
-            emit(.write(file, offset: UInt64(offset), [slab]), .write, .logWrite, &ops)
+            if let (slab, offset) = sealedTable() {
+                emit(.write(file, offset: UInt64(offset), [slab]), .write, .logWrite, &ops)
+            }
             emit(.sync(file), .write, .sealed, &ops)
         case .awaitingSpare where spare == .ready:
             roll = .renaming
@@ -46,10 +47,17 @@ extension NodeLog {
     }
 
     /// The table region of the active segment, padded to a whole number of blocks at the front.
-    private func sealedTable() -> (Slab, offset: Int) {
+    ///
+    /// Marks of lost records may have made it too long: then a block of zeros takes its place, and the segment is scanned
+    /// when it is read; `nil` where groups fill the file to its end.
+    private func sealedTable() -> (Slab, offset: Int)? {
         let count = active.table.count
         let offset = (active.size - TableFooter.size - count) / Layout.alignment * Layout.alignment
-        precondition(offset >= active.end, "the table would overwrite a group")
+        guard offset >= active.end else {
+            precondition(active.tableFlags != 0, "the table would overwrite a group")
+            let last = active.size - Layout.alignment
+            return last >= active.end ? (Slab([UInt8](repeating: 0, count: Layout.alignment)), last) : nil
+        }
         var writer = WireWriter(reserving: active.size - offset)
         writer.zeros(active.size - TableFooter.size - count - offset)
         active.table.bytes.withUnsafeBytes { writer.raw($0) }
@@ -62,7 +70,9 @@ extension NodeLog {
     }
 
     mutating func sealed(_ ops: inout [DiskOperation]) {
-        if !segments.isEmpty { segments[segments.count - 1].isSealed = true }
+        segments[segments.count - 1].isSealed = true
+        let table = TableFooter.size + active.table.count
+        segments[segments.count - 1].isTableDamaged = active.size - table < active.end
         emit(.close(.segment(active.number)), .write, .ignore, &ops)
         roll = .awaitingSpare
         advanceRoll(&ops)

@@ -45,7 +45,7 @@ extension NodeLog {
         }
         var table = SegmentTable(shardCount: shards.count)
         for record in records {
-            if let slot = slots[record.shard] { table.add(record, slot: slot) }
+            if !record.isUnreadable, let slot = slots[record.shard] { table.add(record, slot: slot) }
         }
         tables[segment] = table
         loadedOrder.append(segment)

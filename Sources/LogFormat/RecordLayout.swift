@@ -14,6 +14,8 @@ enum RecordKind: UInt8 {
     case logStart = 4
     /// An entry that could not be read, once more; truncates nothing.
     case repair = 5
+    /// In a segment's table only: records of the shard, here or hereabouts, could not be read when it was sealed.
+    case lost = 6
 }
 
 /// The fixed 64 bytes that describe one record; in groups and, verbatim, in segment tables.
@@ -87,11 +89,15 @@ struct RecordHeader {
         self.index = index
     }
 
+    /// In a segment's table: the payload could not be read when the segment was sealed.
+    static let unreadableBit: UInt8 = 0x80
+
+    var isUnreadable: Bool { detail & Self.unreadableBit != 0 }
     /// The kind of the entry that an entry or repair record holds.
-    var entryKind: EntryKind { EntryKind(rawValue: detail) ?? .data }
+    var entryKind: EntryKind { EntryKind(rawValue: detail & ~Self.unreadableBit) ?? .data }
     var isEntry: Bool { kind == .entry || kind == .repair }
     /// Whether recovery needs the payload itself: memberships.
-    var wantsPayload: Bool { kind == .logStart || isEntry && detail == EntryKind.configuration.rawValue }
+    var wantsPayload: Bool { kind == .logStart || isEntry && entryKind == .configuration }
 }
 
 /// What a shard's hard state leaves in doubt, until the replica is repaired; bits of the record's `detail`.

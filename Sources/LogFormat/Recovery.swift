@@ -55,6 +55,8 @@ struct Recovery {
     // Per shard
     var suspectTail: [Bool]
     var suspectHard: [Bool]
+    /// The commit hint before the damage that is in doubt: later ones say nothing of what was there before.
+    var trusted: [LogIndex?]
     /// Memberships found, payloads of some still unread.
     var configurations: [[FoundMembership]]
     var starts: [FoundMembership?]
@@ -66,6 +68,7 @@ struct Recovery {
     init(shardCount: Int) {
         suspectTail = Array(repeating: false, count: shardCount)
         suspectHard = suspectTail
+        trusted = Array(repeating: nil, count: shardCount)
         configurations = Array(repeating: [], count: shardCount)
         starts = Array(repeating: nil, count: shardCount)
         damageAt = Array(repeating: nil, count: shardCount)

@@ -73,16 +73,16 @@ extension SegmentScan {
     }
 
     private func take(_ group: ScannedGroup, _ result: inout Resolution) {
-        for record in group.records {
-            result.items.append(
-                record.isWhole ? .record(record.header, payload: record.payload) : .unreadable(record.header))
-        }
-        if group.hidden > 0 {
-            result.items.append(
+        // Around the records, for what was lost may have stood before them or behind.
+        let damage: [LogItem] =
+            group.hidden == 0
+            ? []
+            : [
                 .damage(
                     offset: group.header.address.offset, shards: group.header.shards,
-                    hardShards: group.header.hardShards))
-        }
+                    hardShards: group.header.hardShards)
+            ]
+        result.items += damage + group.records.map(\.item) + damage
         if !group.isWhole { result.isDamaged = true }
         result.end = group.header.end
         result.lastGroup = group.header.number
@@ -93,14 +93,12 @@ extension SegmentScan {
         let count = later.address.offset - offset
         result.isDamaged = true
         var isComplete = false
+        var items: [LogItem] = []
         if let salvaged = salvaged[offset] {
             let records = salvaged.records.filter {
                 $0.header.group > result.lastGroup && $0.header.group < later.number
             }
-            for record in records {
-                result.items.append(
-                    record.isWhole ? .record(record.header, payload: record.payload) : .unreadable(record.header))
-            }
+            items = records.map(\.item)
             // Its records fill the region to the last byte: nothing else was there.
             isComplete = salvaged.end == later.address.offset && records.count == salvaged.records.count
         } else if count > 0 {
@@ -108,7 +106,8 @@ extension SegmentScan {
                 Resolution.Region(
                     offset: offset, count: min(count, Self.window), after: result.lastGroup, before: later.number))
         }
-        if !isComplete { result.items.append(.damage(offset: offset, shards: .all, hardShards: .all)) }
+        let damage: [LogItem] = isComplete ? [] : [.damage(offset: offset, shards: .all, hardShards: .all)]
+        result.items += damage + items + damage
         result.end = later.address.offset
         result.lastGroup = max(result.lastGroup, later.number - 1)
     }

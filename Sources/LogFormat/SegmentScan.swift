@@ -8,6 +8,8 @@ struct ScannedRecord {
     var isWhole: Bool
     /// Kept for memberships only.
     var payload: Slab?
+
+    var item: LogItem { isWhole ? .record(header, payload: payload) : .unreadable(header) }
 }
 
 /// A group whose header is valid.

@@ -23,7 +23,7 @@ struct SegmentTable {
                 refs[slot].insert(ref(record, slot, after: at), at: at)
             }
         case .truncation: cut(slot, from: record.index)
-        case .hardState, .logStart: break
+        case .hardState, .logStart, .lost: break
         }
     }
 

@@ -193,6 +193,33 @@ private let two = ShardID(2)
         #expect(all == [sample(7, 1), sample(8, 1), sample(9, 2), sample(10, 2), sample(11, 2)])
     }
 
+    @Test func aCommitHintBehindTheDamageSaysNothingOfWhatStandsBefore() throws {
+        var harness = try tenGroups(closing: false)
+        harness.log.appendHardState(HardState(term: Term(1), vote: nil, commit: LogIndex(3)), shard: one)
+        harness.settle()
+        harness.log.appendTruncate(shard: one, from: LogIndex(5), term: Term(2))
+        harness.log.append((5...12).map { sample($0, 2) }, shard: one)
+        harness.settle()
+        harness.log.appendHardState(HardState(term: Term(2), vote: nil, commit: LogIndex(12)), shard: one)
+        harness.log.append([sample(13, 2)], shard: one)
+        harness.settle()
+        let anatomy = harness.disk.anatomy()
+        let group = anatomy.group(of: try #require(anatomy.records.first { $0.kind == 2 }))
+        harness.disk.edit(.segment(1)) {
+            $0.replaceSubrange(group.offset..<group.offset + group.length, with: repeatElement(0, count: group.length))
+        }
+        let recovered = try shard(one, harness.recover())
+        #expect(recovered.holes == [IndexRange(from: LogIndex(4), through: LogIndex(12))])
+        // Nor does it when the segment is sealed and read by its table.
+        for i in 1...20 {
+            harness.log.append([sample(UInt64(10 + i), 1, bytes: 20_000)], shard: two)
+            harness.settle()
+        }
+        #expect(harness.disk.segmentNumbers.count > 1)
+        let again = try shard(one, harness.recover())
+        #expect(again.holes == [IndexRange(from: LogIndex(4), through: LogIndex(12))])
+    }
+
     @Test func aGroupWrittenToAnotherPlaceIsDamageThere() throws {
         var harness = try tenGroups()
         let anatomy = harness.disk.anatomy()

@@ -59,7 +59,8 @@ import Wire
 
     /// Harms one place; says which, for the message of a failure.
     private func harm(_ world: inout World) -> String {
-        let names = world.harness.disk.fileNames.filter { $0 != .spareSegment }
+        let disk = world.harness.disk
+        let names = disk.fileNames.filter { name in name != .spareSegment && disk.bytes(name).contains { $0 != 0 } }
         let name = names[Int(world.random.below(UInt64(names.count)))]
         // Rather where something stands than in the empty end.
         let bytes = world.harness.disk.bytes(name)
