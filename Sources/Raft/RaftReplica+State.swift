@@ -26,9 +26,9 @@ extension RaftReplica {
     /// An entry from memory; every one above the applied index that came since start is there. `nil`: read the log.
     public func entry(at index: LogIndex) -> RaftEntry? { log.entry(at: index) }
 
-    /// The leader's followers in a fixed order; empty on others.
+    /// The members that the leader sends to, in a fixed order; empty on others.
     public var followerStatus: [FollowerStatus] {
-        followers.map {
+        followers.filter { $0.departing == nil }.map {
             FollowerStatus(
                 replica: $0.replica, state: $0.state, match: $0.match, lag: max(0, log.lastIndex - $0.match),
                 lastHeard: $0.lastHeard, isVoter: membership.isVoter($0.replica))
