@@ -16,7 +16,8 @@ extension ClearingGroup {
 
     /// Proposes closed entries, then the open one where it is due. Called at the end of every turn.
     func proposeIfDue(now: MonotonicTime, wall: WallTime, in engine: Engine) {
-        guard isReady, pipelineHasRoom else { return }
+        // What the disk has not taken yet is bounded over all shards of the node.
+        guard isReady, pipelineHasRoom, engine.unsyncedBytes < Limits.maximumUnsyncedBytes else { return }
         while pipelineHasRoom, let entry = closed.popFirst() { propose(entry, now: now, in: engine) }
         guard isReady, pipelineHasRoom, open.records > 0 || now - lastProposal >= Limits.flushInterval else { return }
         if now - lastFlush >= Limits.flushInterval, ledger.hasClosableCredits {

@@ -56,7 +56,13 @@ extension ClearingNode {
         let signals = Self.onSignals { count in
             loop.execute { count == 1 ? made.value.drain() : outcome.succeed(.stopped) }
         }
-        defer { signals.forEach { $0.cancel() } }
+        let reloads = Self.onHangup {
+            loop.execute { made.value.reload(server: contexts.value, client: callers.value) }
+        }
+        defer {
+            signals.forEach { $0.cancel() }
+            reloads.cancel()
+        }
         loop.execute {
             let node = made.value
             node.ended = { outcome.succeed($0) }
@@ -92,6 +98,26 @@ extension ClearingNode {
             source.setEventHandler { handler(count.next()) }
             source.activate()
             return source
+        }
+    }
+
+    private static func onHangup(_ handler: @escaping @Sendable () -> Void) -> any DispatchSourceSignal {
+        signal(SIGHUP, SIG_IGN)
+        let source = DispatchSource.makeSignalSource(signal: SIGHUP)
+        source.setEventHandler(handler: handler)
+        source.activate()
+        return source
+    }
+
+    /// Reads the certificates again (SIGHUP). Connections that stand keep theirs; a file that cannot be used changes nothing.
+    private func reload(server: TLSContext, client: TLSContext) {
+        do {
+            let credentials = try configuration.certificates.read()
+            try server.reload(credentials)
+            try client.reload(credentials)
+            logger.notice("certificates reloaded")
+        } catch {
+            logger.error("certificates not reloaded; the old ones stay", metadata: ["error": "\(error)"])
         }
     }
 

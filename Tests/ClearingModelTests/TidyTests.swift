@@ -13,14 +13,14 @@ struct TidyTests {
         ("LogFormat", ["ClearingModel", "Wire", "Raft", "Ledger"]),
         ("Engine", ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat"]),
         ("Client", ["ClearingModel", "Wire"]),
-        ("TLS", ["ClearingModel", "COpenSSL", "CPlatform"]),
+        ("TLS", ["ClearingModel", "Wire", "COpenSSL"]),
         (
             "Node",
             ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "TLS", "CPlatform"]
         ),
         ("Workload", ["ClearingModel", "Wire", "Client", "TLS", "CPlatform"]),
         ("Audit", ["ClearingModel", "CChecksum"]),
-        ("LocalCluster", ["ClearingModel", "LogFormat", "TLS", "CPlatform"]),
+        ("LocalCluster", ["ClearingModel", "Wire", "TLS", "CPlatform"]),
     ]
     private static let sansIO = ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client"]
     /// What a sans-IO target may import besides the rows above it.
