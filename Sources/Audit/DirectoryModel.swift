@@ -1,0 +1,98 @@
+import ClearingModel
+
+/// The directory, replayed from group 0: every change under its version, and what the shards say they were sent.
+final class DirectoryModel {
+    /// Change `v` stands at `v − 1`.
+    private var changes: [DirectoryItem] = []
+    /// Version of the last change of each record.
+    private var current: [DirectoryItem.Key: UInt64] = [:]
+    private var participantCount = 0
+    private var mandateCount = 0
+    private let calendar: ClearingCalendar
+
+    init(calendar: ClearingCalendar) { self.calendar = calendar }
+
+    var version: UInt64 { UInt64(changes.count) }
+
+    /// Applies one entry of the directory.
+    func apply(_ head: EntryHead) throws(DecodeError) {
+        try head.forEachSection { type, body throws(DecodeError) in
+            guard type == 16 else { throw DecodeError("a section of type \(type) in the directory's log") }
+            var reader = ByteReader(body)
+            apply(try reader.directoryChanges())
+        }
+    }
+
+    /// One command: applied whole, or not at all.
+    private func apply(_ items: [DirectoryItem]) {
+        var pending: [DirectoryItem.Key: DirectoryItem] = [:]
+        var (participants, mandates) = (participantCount, mandateCount)
+        for item in items {
+            guard isAllowed(item, pending) else { return }
+            if pending.updateValue(item, forKey: item.key) == nil, current[item.key] == nil {
+                if case .participant = item { participants += 1 } else { mandates += 1 }
+            }
+            guard participants <= Limits.maximumParticipants, mandates <= Limits.maximumMandates else { return }
+        }
+        (participantCount, mandateCount) = (participants, mandates)
+        for item in items {
+            changes.append(item)
+            current[item.key] = version
+        }
+    }
+
+    private func participant(_ id: ParticipantID, _ pending: [DirectoryItem.Key: DirectoryItem]) -> Participant? {
+        let key = DirectoryItem.Key.participant(id)
+        let item = pending[key] ?? current[key].map { changes[Int($0) - 1] }
+        if case .participant(let one)? = item { return one }
+        return nil
+    }
+
+    private func isAllowed(_ item: DirectoryItem, _ pending: [DirectoryItem.Key: DirectoryItem]) -> Bool {
+        switch item {
+        case .participant(let one):
+            guard one.id != .none, (1...999).contains(one.currency), max(one.limit, one.funding) <= 1 << 60 else {
+                return false
+            }
+            if let before = participant(one.id, pending) {
+                guard (before.kind, before.currency, before.sponsor) == (one.kind, one.currency, one.sponsor) else {
+                    return false
+                }
+            }
+            guard one.kind == .indirect else { return one.sponsor == .none }
+            guard let sponsor = participant(one.sponsor, pending) else { return false }
+            return sponsor.kind != .indirect && sponsor.currency == one.currency
+        case .mandate(let one):
+            guard participant(one.instructing, pending) != nil else { return false }
+            switch one.debtors {
+            case .one(let debtor):
+                guard debtor != one.instructing, participant(debtor, pending) != nil else { return false }
+            case .every(let kind):
+                guard kind != .regulator else { return false }
+            }
+            return !one.kinds.isEmpty && one.kinds.isSubset(of: .payments) && one.maximumAmount <= 1_000_000_000_000
+                && one.dailyCap <= 1 << 60
+        }
+    }
+
+    /// What is wrong with a page that a shard logged; `nil` where it says what the directory decided.
+    func fault(in page: DirectoryPage) -> String? {
+        if page.calendar != calendar { return "its calendar is not the cluster's" }
+        guard page.through <= version else {
+            return "it goes up to version \(page.through), the directory's log only to \(version)"
+        }
+        var sent: Set<UInt64> = []
+        for (itemVersion, item) in page.items {
+            if changes[Int(itemVersion) - 1] != item {
+                return "version \(itemVersion) is \(item), the directory decided \(changes[Int(itemVersion) - 1])"
+            }
+            sent.insert(itemVersion)
+        }
+        // A change that was left out must have been overtaken by a later one of the same record.
+        for missing in page.after..<page.through where !sent.contains(missing + 1) {
+            let later = current[changes[Int(missing)].key]!
+            if later == missing + 1 { return "version \(missing + 1) is missing: \(changes[Int(missing)])" }
+        }
+        return nil
+    }
+}

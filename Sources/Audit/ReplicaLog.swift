@@ -1,0 +1,163 @@
+import ClearingModel
+
+/// Where one entry stands in a node's files: 20 bytes, as there may be tens of millions of them.
+struct EntryRef {
+    /// 0: the entry cannot be read (a hole), and nothing is known of it.
+    var segment: UInt32 = 0
+    var offset: UInt32 = 0
+    /// Low 24 bits: length. Then the kind (noop, data, membership), and bit 31: its payload is damaged here.
+    private var lengthAndKind: UInt32 = 0
+    var crc: UInt32 = 0
+    /// Terms above 2³² are refused when the record is read.
+    var term: UInt32 = 0
+
+    static let hole = EntryRef()
+    private init() {}
+
+    init(_ record: LogRecord, segment: UInt64) {
+        self.segment = UInt32(truncatingIfNeeded: segment)
+        offset = UInt32(record.offset)
+        lengthAndKind = UInt32(record.length) | UInt32(record.detail & 3) << 24 | (record.isGood ? 0 : 1 << 31)
+        crc = record.crc
+        term = UInt32(record.term)
+    }
+
+    var isHole: Bool { segment == 0 }
+    var isDamaged: Bool { lengthAndKind >> 31 != 0 }
+    var isReadable: Bool { !isHole && !isDamaged }
+    var length: Int { Int(lengthAndKind & 0xFF_FFFF) }
+    var kind: UInt8 { UInt8(lengthAndKind >> 24 & 3) }
+
+    /// Whether two replicas hold the same entry.
+    func matches(_ other: EntryRef) -> Bool {
+        term == other.term && crc == other.crc && length == other.length && kind == other.kind
+    }
+}
+
+/// The log of one shard as one node's records leave it: LOG.md, "Replaying".
+struct ReplicaLog {
+    /// More entries than this in one gap are no gap but a broken record.
+    static let maximumGap: UInt64 = 1 << 26
+
+    /// Entries above this index are in `refs`.
+    private(set) var base: UInt64 = 0
+    private(set) var refs: [EntryRef] = []
+    /// The last entry before the log's start.
+    private(set) var startIndex: UInt64 = 0
+    private(set) var startTerm: UInt64 = 0
+    private var isStarted = false
+    /// The highest commit hint of its hard states: what it says is committed, for ever.
+    private(set) var hint: UInt64 = 0
+    /// Memberships by the index from which they hold, ascending.
+    private(set) var memberships: [(index: UInt64, voters: Voters)] = []
+
+    var last: UInt64 { base + UInt64(refs.count) }
+
+    /// The entry at an index; `nil` outside the log.
+    @inline(__always)
+    func ref(_ index: UInt64) -> EntryRef? {
+        guard index > base, index <= last else { return nil }
+        return refs[Int(index - base - 1)]
+    }
+
+    /// Term of an entry, or of the start; `nil` where it is unknown.
+    func term(_ index: UInt64) -> UInt64? {
+        if let ref = ref(index), !ref.isHole { return UInt64(ref.term) }
+        return index == startIndex ? startTerm : nil
+    }
+
+    /// The term of the last entry whose term is known.
+    var lastTerm: UInt64 {
+        for ref in refs.reversed() where !ref.isHole { return UInt64(ref.term) }
+        return startTerm
+    }
+
+    /// The membership in force at an index.
+    func voters(at index: UInt64) -> Voters? { memberships.last { $0.index <= index }?.voters }
+
+    // MARK: - Replaying records
+
+    /// Takes an entry, a truncation or a hard state in log order; `false` where the record contradicts the format.
+    mutating func apply(_ record: LogRecord, segment: UInt64, membership: Voters?) -> Bool {
+        switch record.kind {
+        case .hardState:
+            hint = max(hint, record.index)
+        case .truncation:
+            guard record.index > 0 else { return false }
+            truncate(from: record.index)
+            doubt(previousTerm: record.previousTerm)
+        case .entry:
+            guard plausible(record), record.index > base else { return false }
+            if record.index <= last { truncate(from: record.index) }
+            guard fill(through: record.index - 1) else { return false }
+            doubt(previousTerm: record.previousTerm)
+            refs.append(EntryRef(record, segment: segment))
+            if let membership { memberships.append((record.index, membership)) }
+        case .repair:
+            guard plausible(record), record.index > base, record.index <= last else { return false }
+            if record.isGood { refs[Int(record.index - base - 1)] = EntryRef(record, segment: segment) }
+        case .logStart:
+            guard let membership, record.index <= 1 << 62, record.extra <= 1 << 62 else { return false }
+            return start(after: record.index, term: record.term, last: record.extra, membership)
+        }
+        return true
+    }
+
+    private func plausible(_ record: LogRecord) -> Bool {
+        record.length < 1 << 24 && record.term <= UInt64(UInt32.max) && record.detail <= 2 && record.index <= 1 << 62
+    }
+
+    private mutating func truncate(from index: UInt64) {
+        guard index <= last else { return }
+        refs.removeLast(Int(min(last - index + 1, UInt64(refs.count))))
+        memberships.removeAll { $0.index >= index && $0.index > startIndex }
+    }
+
+    /// Adds holes so that the log ends at `index`.
+    private mutating func fill(through index: UInt64) -> Bool {
+        guard index > last else { return true }
+        guard index - last <= Self.maximumGap else { return false }
+        refs.append(contentsOf: repeatElement(.hole, count: Int(index - last)))
+        return true
+    }
+
+    /// The entry before does not have the term that this record names: a truncation and what replaced it were lost.
+    private mutating func doubt(previousTerm: UInt64) {
+        guard let found = term(last), found != previousTerm, isStarted else { return }
+        var index = last
+        while index > max(hint, base) {
+            refs[Int(index - base - 1)] = .hole
+            index -= 1
+        }
+    }
+
+    private mutating func start(after index: UInt64, term: UInt64, last newLast: UInt64, _ voters: Voters) -> Bool {
+        defer { isStarted = true }
+        if !isStarted {
+            (base, startIndex, startTerm) = (index, index, term)
+            memberships = [(index, voters)]
+            return newLast <= index || fill(through: newLast)
+        }
+        let stays = newLast > index || (index <= last && self.term(index) == term)
+        if stays {
+            if newLast < last { truncate(from: max(newLast, base) + 1) }
+            guard fill(through: newLast) else { return false }
+        } else {
+            truncate(from: max(index, base) + 1)
+            memberships.removeAll { $0.index > index }
+            // Entries that the installed snapshot covers stay readable only as far as they were known to be committed.
+            var above = last
+            while above > max(hint, base) {
+                refs[Int(above - base - 1)] = .hole
+                above -= 1
+            }
+            if index > last, !fill(through: index) || index < base { (base, refs) = (index, []) }
+        }
+        (startIndex, startTerm) = (index, term)
+        if memberships.last?.index ?? 0 <= index, memberships.last?.voters != voters {
+            memberships.removeAll { $0.index == index }
+            memberships.append((index, voters))
+        }
+        return true
+    }
+}
