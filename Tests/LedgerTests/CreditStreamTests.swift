@@ -167,6 +167,43 @@ struct CreditStreamTests {
         #expect(destination.ledger.admission(of: batch) == .alreadyApplied)
     }
 
+    @Test(
+        "in the middle of a transfer a sender stamps what it has been sent, a receiver counts only what it has in full")
+    func directoryTransfer() {
+        let world = TwoShards(seed: 3)
+        let (source, destination) = (world.shards[0], world.shards[1])
+        source.load([bank(41)], isComplete: false)
+        #expect(source.ledger.directoryVersion == DirectoryVersion(40))
+        source.entry(flush: true) { $0.append(payment(world.people[0][0], world.people[1][0], 5, sequence: 1)) }
+        let batch = source.ledger.unconfirmedBatches(to: ShardID(2))[0]
+        #expect(batch.directoryVersion == DirectoryVersion(41))
+        destination.load([bank(42)], isComplete: false)
+        #expect(destination.ledger.directoryCursor == DirectoryVersion(41))
+        #expect(destination.ledger.admission(of: batch) == .waitsForDirectory(DirectoryVersion(41)))
+        destination.load([bank(43)])
+        #expect(destination.ledger.canApply(batch))
+    }
+
+    @Test("a credit from another shard counts for the sponsor too, and after a restart")
+    func sponsored() throws {
+        let world = TwoShards(seed: 3)
+        let destination = world.shards[1]
+        let sponsor = world.people[1][0]
+        let indirect = (41...200).first { world.slots.home(of: ParticipantID($0)) == ShardID(2) }!
+        destination.load([
+            Participant(
+                id: ParticipantID(indirect), kind: .indirect, currency: 156, limit: 10, sponsor: ParticipantID(sponsor))
+        ])
+        let before = destination.ledger.position(of: ParticipantID(sponsor)).available
+        destination.entry { _ = $0.add(batch(1, amount: 70, to: indirect)) }
+        #expect(destination.ledger.position(of: ParticipantID(indirect)).available == 80)
+        #expect(destination.ledger.position(of: ParticipantID(sponsor)).available == before + 70)
+        let sections = destination.ledger.encodeCheckpoint()
+        let restored = try CheckpointTests.restored(destination, state: sections[0], deltas: Array(sections[1...]))
+        #expect(
+            restored.position(of: ParticipantID(sponsor)) == destination.ledger.position(of: ParticipantID(sponsor)))
+    }
+
     func batch(
         _ number: UInt64, previous: UInt64 = 0, amount: UInt64 = 5, to creditor: UInt32, index: UInt64 = 9,
         window: UInt32 = 1

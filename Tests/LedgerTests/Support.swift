@@ -48,7 +48,7 @@ final class ShardDriver {
         entry(at: wall) { $0.append(instruction) }[0]
     }
 
-    func load(_ participants: [Participant], _ mandates: [Mandate] = []) {
+    func load(_ participants: [Participant], _ mandates: [Mandate] = [], isComplete: Bool = true) {
         entry { builder in
             let first = ledger.directoryCursor.rawValue
             var version = first
@@ -59,7 +59,7 @@ final class ShardDriver {
             let people = participants.map { Versioned(version: next(), record: $0) }
             let papers = mandates.map { Versioned(version: next(), record: $0) }
             let update = DirectoryUpdate(
-                after: DirectoryVersion(first), through: DirectoryVersion(version), isComplete: true,
+                after: DirectoryVersion(first), through: DirectoryVersion(version), isComplete: isComplete,
                 calendar: ClearingCalendar(), participants: people, mandates: papers)
             let added = builder.add(update)
             precondition(added)
