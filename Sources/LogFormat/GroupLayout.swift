@@ -92,7 +92,7 @@ struct GroupHeader {
     var number: UInt64
     /// Everything below was durable when the group was closed.
     var synced: LogAddress
-    /// Where the first group of this life stands: what older lives left at or above it is void.
+    /// Where the first group of this life stands: what older lives left at or above it was cut off.
     var lifeStart: LogAddress
     /// Bytes of the whole group, padding included.
     var length: Int

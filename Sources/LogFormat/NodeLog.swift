@@ -144,6 +144,11 @@ public struct NodeLog {
     /// Term of an entry between the log's start and its end.
     public func term(of shard: ShardID, at index: LogIndex) -> Term? { tails[slot(shard)].term(at: index) }
 
+    /// The membership in force after an entry between the log's start and its end: what a checkpoint there has to name.
+    public func membership(of shard: ShardID, at index: LogIndex) -> Membership {
+        tails[slot(shard)].membership(at: index)
+    }
+
     /// Entries above the log's start that cannot be read, ascending.
     public func holes(of shard: ShardID) -> [IndexRange] {
         let slot = slot(shard)

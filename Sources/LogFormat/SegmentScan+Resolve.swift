@@ -31,23 +31,23 @@ extension SegmentScan {
     ///   - isSealed: a later segment exists, so that everything here was durable.
     ///   - limit: where the groups of a sealed segment end, if that is known.
     func resolve(lastGroup: UInt64, isSealed: Bool, limit: Int? = nil) -> Resolution {
-        let genuine = self.genuine.filter { $0.header.end <= limit ?? size }
-        let synced = isSealed ? LogAddress(segment: number, offset: size) : genuine.map(\.header.synced).max() ?? .zero
+        let groups = self.groups.filter { $0.header.end <= limit ?? size }
+        let synced = isSealed ? LogAddress(segment: number, offset: size) : groups.map(\.header.synced).max() ?? .zero
         var result = Resolution(lastGroup: lastGroup)
         var next = 0
         while true {
-            while next < genuine.count, genuine[next].header.address.offset < result.end { next += 1 }
+            while next < groups.count, groups[next].header.address.offset < result.end { next += 1 }
             let here = LogAddress(segment: number, offset: result.end)
-            if next < genuine.count, genuine[next].header.address == here,
-                genuine[next].header.number > result.lastGroup
+            if next < groups.count, groups[next].header.address == here,
+                groups[next].header.number > result.lastGroup
             {
-                let group = genuine[next]
+                let group = groups[next]
                 // Torn, not corrupt: nothing ever said that it was durable.
                 if !group.isWhole, synced <= here { break }
                 take(group, &result)
                 continue
             }
-            let later = genuine[next...].first { $0.header.number > result.lastGroup }
+            let later = groups[next...].first { $0.header.number > result.lastGroup }
             guard synced > here, let later else { break }
             lose(from: result.end, to: later.header, &result)
         }
@@ -56,20 +56,6 @@ extension SegmentScan {
             result.isDamaged = true
         }
         return result
-    }
-
-    /// Groups but for those that a later life has cut off.
-    ///
-    /// A cut leaves groups of the old life behind it. The new life's headers name the cut, so any one of them is enough to
-    /// tell; where none is left there is no new life either.
-    private var genuine: [ScannedGroup] {
-        var cuts: [(life: UInt64, start: LogAddress)] = []
-        for group in groups where !cuts.contains(where: { $0.life == group.header.life }) {
-            cuts.append((group.header.life, group.header.lifeStart))
-        }
-        return groups.filter { group in
-            !cuts.contains { $0.life > group.header.life && $0.start <= group.header.address }
-        }
     }
 
     private func take(_ group: ScannedGroup, _ result: inout Resolution) {

@@ -291,6 +291,26 @@ private let two = ShardID(2)
         #expect(read == [sample(11, 2)])
     }
 
+    /// The process dies between write and sync, comes back, reads its page cache, and then the power fails.
+    @Test(arguments: 0..<40)
+    func whatWasOnlyInThePageCacheIsNotCalledDurable(steps: Int) throws {
+        for seed in 1...20 {
+            var harness = try tenGroups(closing: false)
+            for i in 11...13 { harness.log.append([sample(UInt64(i), 1, bytes: 5_000)], shard: one) }
+            harness.log.flush(&harness.ops)
+            // The write, and not the sync.
+            harness.step()
+            harness.disk.processDies()
+            harness.reopen()
+            for _ in 0..<steps { harness.step() }
+            var random = SeededRandom(seed: UInt64(seed + 1_000 * steps))
+            harness.disk.crash(&random)
+            let recovered = try shard(one, harness.recover())
+            #expect(recovered.raft.fence.isEmpty && recovered.holes.isEmpty && harness.events.damaged.isEmpty)
+            #expect(recovered.raft.lastIndex == LogIndex(10) || recovered.raft.lastIndex == LogIndex(13))
+        }
+    }
+
     @Test func aLostSegmentHeaderIsNoLoss() throws {
         var harness = try tenGroups()
         harness.disk.flip(.segment(1), at: 20)
