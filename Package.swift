@@ -70,6 +70,7 @@ let package = Package(
         tests("WireTests", ["ClearingModel", "CChecksum", "Wire"]),
         tests("RaftTests", ["ClearingModel", "Wire", "Raft"], resources: [.copy("Scripts")]),
         tests("LedgerTests", ["ClearingModel", "Wire", "Ledger"]),
+        tests("LogFormatTests", ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat"]),
         tests("EngineTests", ["ClearingModel", "Wire", "LogFormat", "Engine"]),
         tests("ClientTests", ["ClearingModel", "Wire", "Client"]),
         tests("TLSTests", ["ClearingModel", "Wire", "TLS", nioCore, nioEmbedded]),
