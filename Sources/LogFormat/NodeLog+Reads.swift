@@ -50,7 +50,7 @@ extension NodeLog {
     private static let mergeSpan = 1 << 20
 
     /// Reads entries from `from` on, whole ones, at least one and otherwise at most `maxBytes` of payload, possibly fewer:
-    /// ask on from the last one. Their checksums are compared. → `.entries` or `.readFailed`
+    /// ask on from the last one. Their checksums are compared, and what is truncated meanwhile is left out. → `.entries` or `.readFailed`
     public mutating func read(
         shard: ShardID, from: LogIndex, maxBytes: Int, token: UInt64, ops: inout [DiskOperation],
         events: inout [LogEvent]
@@ -179,8 +179,16 @@ extension NodeLog {
 
     private mutating func finishEntries(_ job: ReadJob, _ events: inout [LogEvent]) {
         var entries: [RaftEntry] = []
+        let slot = slot(job.shard)
         for part in job.parts {
             for ref in part.refs {
+                // Truncated, perhaps replaced, while the read was under way.
+                if ref.index > tails[slot].start.index, tails[slot].term(at: ref.index) != ref.term {
+                    events.append(
+                        entries.isEmpty
+                            ? .readFailed(token: job.token, .notFound) : .entries(token: job.token, entries))
+                    return
+                }
                 guard let payload = Self.payload(ref, part), payload.checksum == ref.checksum else {
                     if job.refusal == nil { found(damaged: ref, job, &events) }
                     if entries.isEmpty {

@@ -228,6 +228,19 @@ private let two = ShardID(2)
         #expect(found.sorted() == [3, 4])
     }
 
+    @Test func whatIsTruncatedWhileItIsReadIsLeftOut() throws {
+        var harness = try LogHarness.fresh()
+        harness.log.append((1...6).map { sample($0, 1) }, shard: one)
+        harness.settle()
+        harness.log.read(
+            shard: one, from: LogIndex(2), maxBytes: 10_000, token: 5, ops: &harness.ops, events: &harness.events)
+        harness.log.appendTruncate(shard: one, from: LogIndex(5), term: Term(2))
+        harness.log.append([sample(5, 2)], shard: one)
+        harness.settle()
+        let read = harness.events.compactMap { if case .entries(5, let entries) = $0 { entries } else { nil } }
+        #expect(read == [(2...4).map { sample($0, 1) }])
+    }
+
     @Test func aDamagedRecordShowsWhenItIsVerified() throws {
         var harness = try LogHarness.fresh()
         harness.log.append([ledgerEntry(1, 1, records: 5, ordinal: 0)], shard: one)
