@@ -6,7 +6,7 @@ import Wire
 
 /// One shard's replica: takes payments while it leads, applies the log always.
 final class ClearingGroup: Group {
-    let ledger: ShardLedger
+    private(set) var ledger: ShardLedger
     // The leader's volatile state, reset when leadership begins.
     var open = OpenEntry()
     /// Entries that are full and wait for room in the pipeline, oldest first.
@@ -47,13 +47,15 @@ final class ClearingGroup: Group {
 
     init(
         shard: ShardID, placement: Placement, raft: RaftReplica, applied: LogIndex, appliedTerm: Term,
-        ledger: ShardLedger, shardCount: Int
+        appliedMembership: Membership, ledger: ShardLedger, shardCount: Int
     ) {
         self.ledger = ledger
         outgoing = Array(repeating: OutgoingStream(), count: shardCount + 1)
         incoming = Array(repeating: IncomingStream(), count: shardCount + 1)
         decisions.reserveCapacity(Limits.maximumRecords)
-        super.init(shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: appliedTerm)
+        super.init(
+            shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: appliedTerm,
+            appliedMembership: appliedMembership)
     }
 
     // MARK: Leadership
@@ -115,7 +117,19 @@ final class ClearingGroup: Group {
 
     // MARK: Checkpoints
 
-    override func takeCheckpoint() -> [Slab]? { ledger.checkpointDue ? ledger.encodeCheckpoint() : nil }
+    override var checkpointDue: Bool { ledger.checkpointDue }
+    override var neededFrom: LogIndex { ledger.indexNeededFrom }
+    override var alwaysStandsAlone: Bool { false }
+    override func encodeCheckpoint(standsAlone: Bool) -> [Slab] { ledger.encodeCheckpoint(standsAlone: standsAlone) }
+    override func encodeWhole() -> [Slab] { ledger.encodeWhole() }
+
+    /// A snapshot is durable here: its ledger takes the place of this one.
+    func install(_ restored: ShardLedger, _ snapshot: SnapshotHead) {
+        precondition(!isLeader && proposed.isEmpty && closed.isEmpty && open.isEmpty, "a leader takes no snapshot")
+        ledger = restored
+        moved(to: snapshot)
+    }
+
     override func stateHash() -> UInt64 { ledger.stateHash }
 
     // MARK: Apply

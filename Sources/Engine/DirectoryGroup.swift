@@ -6,7 +6,7 @@ import Wire
 
 /// This node's replica of the directory: participants, mandates and their versions.
 final class DirectoryGroup: Group {
-    let directory: DirectoryLedger
+    private(set) var directory: DirectoryLedger
     /// Ledger time and ordinal that the next command gets.
     var sequence: EntrySequence
     private var replies: [DirectoryChangeReply] = []
@@ -15,11 +15,13 @@ final class DirectoryGroup: Group {
 
     init(
         shard: ShardID, placement: Placement, raft: RaftReplica, applied: LogIndex, appliedTerm: Term,
-        directory: DirectoryLedger
+        appliedMembership: Membership, directory: DirectoryLedger
     ) {
         self.directory = directory
         sequence = directory.sequence
-        super.init(shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: appliedTerm)
+        super.init(
+            shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: appliedTerm,
+            appliedMembership: appliedMembership)
     }
 
     override func becameReady(in engine: Engine) { sequence = directory.sequence }
@@ -30,7 +32,17 @@ final class DirectoryGroup: Group {
         waiting.removeAll()
     }
 
-    override func takeCheckpoint() -> [Slab]? { directory.checkpointDue ? directory.encodeCheckpoint() : nil }
+    override var checkpointDue: Bool { directory.checkpointDue }
+    override func encodeCheckpoint(standsAlone: Bool) -> [Slab] { directory.encodeCheckpoint() }
+    override func encodeWhole() -> [Slab] { [directory.encodeState()] }
+
+    /// A snapshot is durable here: its directory takes the place of this one.
+    func install(_ restored: DirectoryLedger, _ snapshot: SnapshotHead) {
+        precondition(!isLeader && waiting.isEmpty, "a leader takes no snapshot")
+        directory = restored
+        moved(to: snapshot)
+    }
+
     override func stateHash() -> UInt64 { directory.stateHash }
 
     override func applyData(_ entry: RaftEntry, in engine: Engine) {
@@ -58,6 +70,7 @@ extension Engine {
         }
         guard let group = directoryGroup, group.isReady else { return refuse(reply, shard: .directory, .notLeader) }
         if phase != .running { return refuse(reply, shard: .directory, .shuttingDown) }
+        if isDiskFull { return refuse(reply, shard: .directory, .diskFull) }
         guard group.waiting.count < Limits.maximumUncommittedEntries else {
             return refuse(reply, shard: .directory, .overloaded)
         }

@@ -17,7 +17,7 @@ extension Engine {
                 return
             }
             group.apply(entry, in: self)
-            afterApply(group)
+            takeCheckpointIfDue(group)
         }
         serveReads(group)
     }
@@ -34,25 +34,14 @@ extension Engine {
     /// Entries that the log read for a replica that restarted.
     func applyRead(_ entries: [RaftEntry], _ group: Group) {
         group.isReading = false
-        for entry in entries where entry.index == group.applied.next && entry.index <= group.commit {
+        // What was read may have been replaced since by a snapshot and what follows it: Raft's log names the term that counts.
+        for entry in entries
+        where entry.index == group.applied.next && entry.index <= group.commit
+            && group.raft.term(at: entry.index) == entry.term
+        {
             group.apply(entry, in: self)
-            afterApply(group)
+            takeCheckpointIfDue(group)
         }
         apply(group)
-    }
-
-    private func afterApply(_ group: Group) {
-        guard !group.isCheckpointing, let sections = group.takeCheckpoint() else { return }
-        group.isCheckpointing = true
-        let hash = group.stateHash()
-        group.stateHashes.append(.init(shard: group.shard, index: group.applied, hash: hash))
-        if group.stateHashes.count > 4 { group.stateHashes.removeFirst() }
-        log.writeCheckpoint(
-            shard: group.shard, index: group.applied, term: group.appliedTerm, membership: group.raft.membership,
-            sections: sections, ops: &effects.disk)
-        metrics.checkpoints += 1
-        notice(
-            .info, "checkpoint",
-            [("shard", "\(group.shard)"), ("index", "\(group.applied)"), ("hash", String(hash, radix: 16))])
     }
 }

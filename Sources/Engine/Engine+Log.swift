@@ -23,12 +23,10 @@ extension Engine {
         case .entries(let token, let entries): entriesRead(token, entries)
         case .record(let token, let stored): originalRead(token, stored)
         case .readFailed(let token, let reason): readFailed(token, "\(reason)")
-        case .checkpointLoaded(let shard, let checkpoint): checkpointLoaded(shard, checkpoint)
-        case .checkpointDurable(let shard, _): group(shard)?.isCheckpointing = false
-        case .checkpointFailed(let shard, let index, let error):
-            group(shard)?.isCheckpointing = false
-            notice(
-                .error, "checkpoint not written", [("shard", "\(shard)"), ("index", "\(index)"), ("error", "\(error)")])
+        case .checkpointLoaded(let shard, let checkpoint):
+            if phase == .starting { checkpointLoaded(shard, checkpoint) } else { snapshotLoaded(shard, checkpoint) }
+        case .checkpointDurable(let shard, let index): checkpointDurable(shard, index)
+        case .checkpointFailed(let shard, let index, let error): checkpointFailed(shard, index, error)
         case .checkpointDamaged(let shard, let index):
             metrics.damagedRecords += 1
             notice(
@@ -108,6 +106,11 @@ extension Engine {
         for group in held {
             continueReplacement(of: group)
         }
+        watchOutgoingSnapshot()
+        watchIncomingSnapshot()
+        checkpointLaggards()
+        expireSegments()
+        drainLogEvents()
         returnPreferredLeaders()
         for connection in connections {
             guard let connection, !connection.isClosing else { continue }

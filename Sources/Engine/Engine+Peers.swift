@@ -16,6 +16,10 @@ extension Engine {
         if let old = peers[slot].connection.flatMap(self.connection) {
             // The newer connection wins: the old one is a half-open leftover.
             old.saidGoodbye = true
+            if outgoing?.connection == old.id { dropOutgoing("connection replaced") }
+            if incoming?.connection == old.id, incoming?.restored == nil {
+                dropIncoming("connection replaced", refuse: false)
+            }
             old.isClosing = true
             effects.close.append(old.id)
         }
@@ -32,6 +36,10 @@ extension Engine {
         peers[slot].small = OutputQueue()
         peers[slot].large = []
         peers[slot].notice = nil
+        if outgoing?.connection == connection.id { dropOutgoing("connection lost") }
+        if incoming?.connection == connection.id, incoming?.restored == nil {
+            dropIncoming("connection lost", refuse: false)
+        }
         notice(.warning, "peer lost", [("peer", "\(node)"), ("goodbye", "\(connection.saidGoodbye)")])
         guard !connection.saidGoodbye else { return }
         for group in held {
@@ -118,6 +126,11 @@ extension Engine {
         case .directoryUpdate:
             let shard: ShardID = try reader.id()
             clearing(shard)?.receive(try DirectoryUpdate(decoding: try reader.raw(reader.left)), in: self)
+        case .snapshotChunk:
+            let chunk = try SnapshotChunk(decoding: &reader)
+            receive(chunk, try reader.raw(reader.left), from: replica, connection)
+        case .snapshotReply:
+            receive(try SnapshotReply(decoding: &reader), from: replica)
         case .goodbye:
             connection.saidGoodbye = true
         default:

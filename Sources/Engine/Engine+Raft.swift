@@ -8,7 +8,7 @@ import Wire
 extension Engine {
     /// Handles the effects that a call into `group.raft` left behind, and those that handling them causes.
     func process(_ group: Group) {
-        guard !raftEffects.isEmpty else { return }
+        guard !raftEffects.isEmpty else { return saveFence(of: group) }
         let effects = raftEffects
         raftEffects.removeAll(keepingCapacity: true)
         for effect in effects { handle(effect, of: group) }
@@ -54,7 +54,7 @@ extension Engine {
                 shard: group.shard, from: from, maxBytes: maxBytes, token: token, ops: &self.effects.disk,
                 events: &logEvents)
         case .needsSnapshot(let follower):
-            notice(.warning, "follower needs a snapshot", [("shard", "\(group.shard)"), ("replica", "\(follower)")])
+            sendSnapshot(of: group, to: follower)
         case .quarantined(let replica):
             notice(
                 .error, "replica lost what it had acknowledged; it no longer counts",

@@ -44,6 +44,10 @@ extension Engine {
             }
             log.appendLogStart(shard: shard, index: .zero, term: .zero, membership: state.membership)
         }
+        if let info = checkpoint?.info { startBehind(info, &state, shard) }
+        let membership =
+            state.configurationEntries.last { $0.0 <= applied }?.1
+            ?? (applied > state.snapshotIndex ? checkpoint?.info.membership : nil) ?? state.membership
         // What a checkpoint covers was committed, whatever the hint in the hard state says.
         state.hardState.commit = max(state.hardState.commit, applied)
         let raft = RaftReplica(
@@ -52,27 +56,31 @@ extension Engine {
         do {
             if shard.isDirectory {
                 let directory = try checkpoint.map { loaded in
-                    try DirectoryLedger(restoring: loaded.state, cluster: configuration.topology.cluster)
+                    try DirectoryLedger(
+                        restoring: loaded.state, cluster: configuration.topology.cluster,
+                        options: configuration.ledgerOptions)
                 }
                 add(
                     DirectoryGroup(
                         shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: term,
+                        appliedMembership: membership,
                         directory: directory
                             ?? DirectoryLedger(
-                                cluster: configuration.topology.cluster, calendar: configuration.topology.calendar)))
+                                cluster: configuration.topology.cluster, calendar: configuration.topology.calendar,
+                                options: configuration.ledgerOptions)))
             } else {
                 let ledger = try checkpoint.map { loaded in
                     try ShardLedger(
                         restoring: loaded.state, deltas: loaded.deltas, shard: shard,
                         cluster: configuration.topology.cluster, slots: configuration.topology.slots,
-                        shardCount: configuration.topology.shardCount)
+                        shardCount: configuration.topology.shardCount, options: configuration.ledgerOptions)
                 }
                 let fresh = ShardLedger(
                     shard: shard, cluster: configuration.topology.cluster, slots: configuration.topology.slots,
-                    shardCount: configuration.topology.shardCount)
+                    shardCount: configuration.topology.shardCount, options: configuration.ledgerOptions)
                 let group = ClearingGroup(
                     shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: term,
-                    ledger: ledger ?? fresh, shardCount: configuration.topology.shardCount)
+                    appliedMembership: membership, ledger: ledger ?? fresh, shardCount: configuration.topology.shardCount)
                 clearingHeld.append(group)
                 add(group)
             }
@@ -86,7 +94,32 @@ extension Engine {
         }
     }
 
+    /// A crash came between a snapshot's checkpoint and the log's new start: the log disagrees with what is known to be committed,
+    /// and starts behind the checkpoint now.
+    private func startBehind(_ info: CheckpointInfo, _ state: inout RecoveredState, _ shard: ShardID) {
+        guard info.index > state.snapshotIndex, log.term(of: shard, at: info.index) != info.term else { return }
+        notice(.warning, "log replaced by its snapshot", [("shard", "\(shard)"), ("index", "\(info.index)")])
+        // Which entries below were committed is not known any more: none of them may be read back as if it was.
+        if state.lastIndex > state.snapshotIndex {
+            log.appendTruncate(shard: shard, from: state.snapshotIndex.next, term: state.hardState.term)
+        }
+        log.appendLogStart(shard: shard, index: info.index, term: info.term, membership: info.membership)
+        state.snapshotIndex = info.index
+        state.snapshotTerm = info.term
+        state.membership = info.membership
+        state.termRuns = []
+        state.lastIndex = info.index
+        state.configurationEntries = []
+        state.holeIndex = nil
+        state.fence.remove(.noCampaign)
+    }
+
     private func add(_ group: Group) {
+        if let recovered = recovering.first(where: { $0.shard == group.shard }) {
+            group.savedFence = recovered.raft.fence
+        }
+        saveFence(of: group)
+        group.checkpointSegment = log.lastAddress.segment
         groups[Int(group.shard.rawValue)] = group
         group.commit = max(group.applied, group.raft.commit)
         held.append(group)

@@ -57,6 +57,14 @@ public final class Engine {
     var logReads: [UInt64: LogRead] = [:]
     /// What the log told and nobody has handled yet.
     var logEvents: [LogEvent] = []
+    /// The snapshot being sent, and the one being received: one each per node.
+    var outgoing: OutgoingSnapshot?
+    var incoming: IncomingSnapshot?
+    /// A checkpoint is being read for a snapshot, still wanted or not.
+    var isLoadingSnapshot = false
+    /// The last append seen, and when: an idle log gets a closing mark.
+    var idleAfter = LogSequence.zero
+    var idleSince = MonotonicTime(0)
     var lastNotice = MonotonicTime(0)
     var lastHousekeeping = MonotonicTime(0)
     var isDiskFull = false
@@ -131,6 +139,7 @@ public final class Engine {
         }
         if now - lastNotice >= Limits.heartbeatInterval { sendNotices() }
         for group in clearingHeld { group.tick(now: now, wall: wall, in: self) }
+        closeIdleLog()
         if now - lastHousekeeping >= .seconds(1) { housekeeping() }
     }
 
@@ -146,6 +155,8 @@ public final class Engine {
         for group in clearingHeld { group.sendCredits(now: now, in: self) }
         deliverLoopback()
         drainLogEvents()
+        writeSnapshot()
+        writeCheckpoints()
         for index in peers.indices { flush(peer: index) }
         log.flush(&effects.disk)
     }

@@ -24,7 +24,19 @@ public struct GroupGauges: Sendable {
     public var balances: [Balance] = []
 }
 
+/// The hash of a group's whole state after an entry.
+public struct StateHash: Hashable, Sendable {
+    public var shard: ShardID
+    public var index: LogIndex
+    public var hash: UInt64
+}
+
 extension Engine {
+    /// State hashes of this moment, for comparison between replicas. O(state).
+    public func stateHashes() -> [StateHash] {
+        held.map { StateHash(shard: $0.shard, index: $0.applied, hash: $0.stateHash()) }
+    }
+
     public var unsyncedBytes: Int { log.unsyncedBytes }
 
     /// Figures of every group on this node. O(participants + shards²): for a scrape, not for a turn.

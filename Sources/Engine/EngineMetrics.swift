@@ -14,6 +14,8 @@ public struct EngineMetrics: Sendable {
     public var comparisons: UInt64 = 0
     public var elections: UInt64 = 0
     public var checkpoints: UInt64 = 0
+    public var snapshotsSent: UInt64 = 0
+    public var snapshotsInstalled: UInt64 = 0
     public var damagedRecords: UInt64 = 0
     public var stateHashMismatches: UInt64 = 0
     public var creditBatchesSent: UInt64 = 0

@@ -31,13 +31,28 @@ class Group {
     var preferredBackOff = MonotonicTime.Span.seconds(1)
     /// Latest checkpoints: their index and the state hash there, newest last.
     var stateHashes: [NodeNotice.StateHash] = []
-    /// A checkpoint is being written.
+    /// The membership in force after the entry at `applied`: what a checkpoint of it carries.
+    private(set) var appliedMembership: Membership
+    /// A checkpoint that waits until the own log is durable up to its index.
+    var waitingCheckpoint: Checkpoint?
+    /// A checkpoint, or an installed snapshot, is being written.
     var isCheckpointing = false
+    /// The next checkpoint cannot continue the last one: its index part was lost on the way to the disk.
+    var nextStandsAlone = false
+    /// The active segment when the newest checkpoint was taken.
+    var checkpointSegment: UInt64 = 0
+    /// What the log knows of the replica's fence.
+    var savedFence: Fence
     var reads: [UInt64: ReadRequest] = [:]
     var replacement: Replacement?
 
-    init(shard: ShardID, placement: Placement, raft: RaftReplica, applied: LogIndex, appliedTerm: Term) {
+    init(
+        shard: ShardID, placement: Placement, raft: RaftReplica, applied: LogIndex, appliedTerm: Term,
+        appliedMembership: Membership
+    ) {
         self.shard = shard
+        self.appliedMembership = appliedMembership
+        savedFence = raft.fence
         self.placement = placement
         self.raft = raft
         self.applied = applied
@@ -60,7 +75,15 @@ class Group {
     /// Applies the next entry and moves `applied` on.
     final func apply(_ entry: RaftEntry, in engine: Engine) {
         precondition(entry.index == applied.next, "apply out of order: \(entry.index) after \(applied) in \(shard)")
-        if entry.kind == .data { applyData(entry, in: engine) }
+        switch entry.kind {
+        case .data: applyData(entry, in: engine)
+        case .configuration:
+            guard let membership = try? Membership(decoding: entry.payload) else {
+                preconditionFailure("an unreadable membership was committed at \(entry.index) of \(shard)")
+            }
+            appliedMembership = membership
+        case .noop: break
+        }
         applied = entry.index
         appliedTerm = entry.term
         raft.applied(through: entry.index)
@@ -77,11 +100,45 @@ class Group {
     func becameReady(in engine: Engine) {}
 
     /// This replica led and does no longer: requests it holds are refused, the client asks the next leader.
-    func lostLeadership(in engine: Engine) { readyTerm = nil }
+    func lostLeadership(in engine: Engine) {
+        readyTerm = nil
+        // The next leader is asked again: what a membership needs then may be something else.
+        replacement = nil
+    }
 
-    /// Sections and state of a checkpoint at `applied`, or `nil` while none is due.
-    func takeCheckpoint() -> [Slab]? { nil }
+    // MARK: Checkpoints and snapshots
+
+    /// Whether this log index is where all replicas take a checkpoint.
+    var checkpointDue: Bool { false }
+    /// Index that the oldest retained business day needs: entries from here on stay, for their records may be asked for.
+    var neededFrom: LogIndex { applied.next }
+    /// Whether a checkpoint is the whole state anyway.
+    var alwaysStandsAlone: Bool { true }
+    /// State and index section of a checkpoint at `applied`.
+    func encodeCheckpoint(standsAlone: Bool) -> [Slab] { preconditionFailure("a subclass encodes") }
+    /// The same as a snapshot: whole, and without effect on the next checkpoint.
+    func encodeWhole() -> [Slab] { preconditionFailure("a subclass encodes") }
     func stateHash() -> UInt64 { 0 }
+
+    /// Puts an installed snapshot's place into force; the subclass has replaced its state.
+    final func moved(to snapshot: SnapshotHead) {
+        precondition(snapshot.index > applied, "a snapshot behind what is applied")
+        applied = snapshot.index
+        appliedTerm = snapshot.term
+        appliedMembership = snapshot.membership
+        commit = max(commit, applied)
+        isReading = false
+        stateHashes = []
+    }
+}
+
+/// A checkpoint taken from a group's state and not handed to the disk yet.
+struct Checkpoint {
+    var index: LogIndex
+    var term: Term
+    var membership: Membership
+    var sections: [Slab]
+    var standsAlone: Bool
 }
 
 /// A linearizable read that waits for its read index, then for apply to reach it.

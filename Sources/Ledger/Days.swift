@@ -65,10 +65,8 @@ final class IndexDelta {
         openCount = 0
     }
 
-    /// Reads one slab of a delta: its day and its slots.
-    static func read(_ slab: Slab) throws(WireError) -> (day: BusinessDay, slots: [IndexSlot]) {
-        var reader = WireReader(slab.bytes)
-        defer { withExtendedLifetime(slab) {} }
+    /// Reads one part of an index section: its day and its slots.
+    static func read(_ reader: inout WireReader) throws(WireError) -> (day: BusinessDay, slots: [IndexSlot]) {
         let schema = try reader.u16()
         guard schema == 1 else { throw .invalid(field: "index delta schema", value: UInt64(schema)) }
         let day: BusinessDay = try reader.id()
@@ -82,7 +80,6 @@ final class IndexDelta {
             guard slot.outcome != nil else { throw .invalid(field: "index slot", value: slot.word) }
             slots.append(slot)
         }
-        try reader.expectEnd()
         return (day, slots)
     }
 }

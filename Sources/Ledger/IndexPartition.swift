@@ -102,6 +102,24 @@ public final class IndexPartition {
         return true
     }
 
+    /// Hands out every slot, page by page, in no order that means anything.
+    func forEachPage(_ body: (UnsafeBufferPointer<IndexSlot>) -> Void) {
+        withUnsafeTemporaryAllocation(of: IndexSlot.self, capacity: Self.slotsPerPage) { used in
+            for (number, chunk) in chunks.enumerated() {
+                let pages = number == chunks.count - 1 ? pagesUsedInLastChunk : chunk.pages
+                let slots = chunk.base.assumingMemoryBound(to: IndexSlot.self)
+                for page in 0..<pages {
+                    var count = 0
+                    for slot in 0..<Self.slotsPerPage where slots[page * Self.slotsPerPage + slot].word != 0 {
+                        used[count] = slots[page * Self.slotsPerPage + slot]
+                        count += 1
+                    }
+                    body(UnsafeBufferPointer(rebasing: used[..<count]))
+                }
+            }
+        }
+    }
+
     /// Counts slots that a loop has written through `reader`.
     func inserted(_ newSlots: Int, digest sum: UInt64) {
         precondition(!isSealed, "a closed day's index is immutable")

@@ -7,12 +7,33 @@ extension ShardLedger {
 
     /// The state after `appliedIndex`, and what the index gained since the last call.
     ///
-    /// The first slab is the state, the same bytes on every replica; any further ones, at most 1 MiB each, are parts
-    /// of the index. Restoring needs the newest state and the index parts of every checkpoint above
-    /// `indexNeededFrom`, oldest first.
-    public func encodeCheckpoint() -> [Slab] {
+    /// The first slab is the state, the same bytes on every replica. The second, where there is one, is the index section: parts of
+    /// at most 1 MiB, one behind the other. Restoring needs the newest state and the index sections of every checkpoint from
+    /// `indexNeededFrom` on, oldest first.
+    /// - Parameter standsAlone: the index section holds the whole index, so that no earlier checkpoint is needed.
+    public func encodeCheckpoint(standsAlone: Bool = false) -> [Slab] {
         checkpointedBytes = appliedBytes
-        return [encodeState()] + closedDays.flatMap { $0.delta.drain() } + days.flatMap { $0.delta.drain() }
+        let gained = (closedDays + days).flatMap { $0.delta.drain() }
+        if standsAlone { return encodeWhole() }
+        return [encodeState()] + Self.joined(gained)
+    }
+
+    /// State and whole index, for a snapshot: leaves what the next checkpoint holds as it is.
+    public func encodeWhole() -> [Slab] {
+        var parts: [Slab] = []
+        for day in closedDays + days {
+            let all = IndexDelta(day.day)
+            day.partition.forEachPage { all.append($0) }
+            parts += all.drain()
+        }
+        return [encodeState()] + Self.joined(parts)
+    }
+
+    private static func joined(_ parts: [Slab]) -> [Slab] {
+        if parts.count < 2 { return parts }
+        var builder = SlabBuilder(capacity: parts.reduce(0) { $0 + $1.count })
+        for part in parts { builder.append(part.bytes) }
+        return [builder.seal()]
     }
 
     /// 64 bits over the canonical encoding of the whole state, the index by its counts and digests. O(state).

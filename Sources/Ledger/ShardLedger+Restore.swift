@@ -214,8 +214,15 @@ extension ShardLedger {
         }
     }
 
-    private func restoreIndex(_ delta: Slab) throws(WireError) {
-        let (number, slots) = try IndexDelta.read(delta)
+    /// Reads an index section: parts one behind the other.
+    private func restoreIndex(_ section: Slab) throws(WireError) {
+        var reader = WireReader(section.bytes)
+        defer { withExtendedLifetime(section) {} }
+        while reader.left > 0 { try restorePart(&reader) }
+    }
+
+    private func restorePart(_ reader: inout WireReader) throws(WireError) {
+        let (number, slots) = try IndexDelta.read(&reader)
         guard let day = closedDays.first(where: { $0.day == number }) ?? days.first(where: { $0.day == number }) else {
             return
         }

@@ -7,9 +7,16 @@ final class MemoryDisk {
     /// Contents as of the last sync of each file.
     private var synced: [FileName: [UInt8]] = [:]
     private(set) var syncs = 0
+    var freeBytes: UInt64 = 1 << 40
+    /// Operations that fail, for as long as this says so.
+    var fails: (DiskOperation.Kind) -> Bool = { _ in false }
+    var names: [FileName] { files.keys.sorted { "\($0)" < "\($1)" } }
 
     func perform(_ operation: DiskOperation) -> DiskCompletion {
-        DiskCompletion(id: operation.id, result: result(of: operation.kind))
+        if fails(operation.kind) {
+            return DiskCompletion(id: operation.id, result: .failed(DiskError(code: 5, message: "made to fail")))
+        }
+        return DiskCompletion(id: operation.id, result: result(of: operation.kind))
     }
 
     /// The power fails: what was not synced is gone.
@@ -68,7 +75,7 @@ final class MemoryDisk {
             synced[to] = synced.removeValue(forKey: from)
             return .done
         case .syncDirectory, .close: return .done
-        case .freeSpace: return .number(1 << 40)
+        case .freeSpace: return .number(freeBytes)
         }
     }
 }

@@ -11,10 +11,11 @@ final class Scenario {
     let participants: [ParticipantID]
     private var nextRequest: UInt64 = 1
 
-    init(nodes: Int = 3, shards: Int = 2, participants count: Int = 12, limit: UInt64 = 1_000_000, seed: UInt64 = 1)
-        throws
-    {
-        cluster = try TestCluster(nodes: nodes, shards: shards, seed: seed)
+    init(
+        nodes: Int = 3, shards: Int = 2, participants count: Int = 12, limit: UInt64 = 1_000_000, seed: UInt64 = 1,
+        configure: @escaping (inout EngineConfiguration) -> Void = { _ in }
+    ) throws {
+        cluster = try TestCluster(nodes: nodes, shards: shards, seed: seed, configure: configure)
         participants = (1...count).map { ParticipantID(UInt32($0)) }
         client = TestClient(participants.map { .participant($0) })
         let led = cluster.reaches(cluster.allGroupsAreLed)
@@ -38,6 +39,26 @@ final class Scenario {
         let id = TransactionID(
             debtor: participants[debtor], instructing: participants[debtor], day: day, sequence: number)
         return Instruction(id: id, kind: .payout, amount: amount, currency: 156, creditor: participants[creditor])
+    }
+
+    /// Pays once per number and gives what was decided.
+    func pay(
+        _ numbers: ClosedRange<UInt64>, from debtor: Int = 0, to creditor: Int = 1
+    ) throws -> [(Instruction, Decision)] {
+        try numbers.map { number in
+            let payment = payment(number, from: debtor, to: creditor, amount: 1)
+            return (payment, try #require(decide(payment)))
+        }
+    }
+
+    /// Gives an order to the leader of a group.
+    func operate(_ operation: Operation, shard: ShardID) {
+        guard let leader = cluster.leader(of: shard) else { return }
+        cluster.connect(operatorClient, to: leader)
+        var writer = WireWriter()
+        OperateRequest(operation).encode(request: 77, into: &writer)
+        cluster.send(writer.bytes, from: operatorClient)
+        cluster.settle()
     }
 
     /// Asks the leader of the id's shard, following leadership, until there is an answer.
@@ -85,6 +106,29 @@ extension TestCluster {
                 $0.shard.isDirectory || $0.part == .none || $0.openDays != nil
             }
         }
+    }
+
+    /// Whether the open days of every running clearing replica are like this.
+    func daysAre(_ wanted: (ClosedRange<BusinessDay>) -> Bool) -> Bool {
+        running.allSatisfy { machine in
+            machine.engine!.groupStatuses().allSatisfy {
+                $0.shard.isDirectory || $0.part == .none || $0.openDays.map(wanted) ?? false
+            }
+        }
+    }
+
+    func isVoter(_ replica: ReplicaID, of shard: ShardID) -> Bool {
+        guard let leader = leader(of: shard), let engine = machine(leader).engine else { return false }
+        return engine.groupStatuses().contains { status in
+            status.shard == shard && status.replicas.contains { $0.replica == replica && $0.part == .voter }
+        }
+    }
+
+    /// Replicas that applied the same index of a group hold the same state.
+    var hashesAgree: Bool {
+        let all = Set(running.flatMap { $0.engine!.stateHashes() })
+        let places = Set(all.map { [UInt64($0.shard.rawValue), $0.index.rawValue] })
+        return all.count == places.count
     }
 
     /// Every replica of every group has applied the same index.

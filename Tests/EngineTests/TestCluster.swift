@@ -6,8 +6,8 @@ import Wire
 /// Engines on memory disks, joined by byte pipes, in one thread and on a clock that the test moves.
 final class TestCluster {
     final class Machine {
-        let replica: ReplicaID
-        let disk = MemoryDisk()
+        fileprivate(set) var replica: ReplicaID
+        fileprivate(set) var disk = MemoryDisk()
         var engine: Engine?
         /// Links by the other node, as connection ids of this engine.
         var links: [NodeID: ConnectionID] = [:]
@@ -19,7 +19,23 @@ final class TestCluster {
         var log: [EngineLog] = []
         var fatal: EngineFailure?
 
+        /// The disk stands still this many operations after it began to write a checkpoint of shard 1.
+        var stopsAfter: Int?
+        private var sawCheckpoint = false
+
         init(_ replica: ReplicaID) { self.replica = replica }
+
+        func has(_ event: String) -> Bool { log.contains { $0.event == event } }
+
+        /// Whether the next operation is one too many.
+        fileprivate func stops(before operation: DiskOperation) -> Bool {
+            guard let left = stopsAfter else { return false }
+            if case .open(.checkpointTemporary(ShardID(1)), _) = operation.kind { sawCheckpoint = true }
+            guard sawCheckpoint else { return false }
+            if left == 0 { return true }
+            stopsAfter = left - 1
+            return false
+        }
     }
 
     let topology: ClusterTopology
@@ -30,8 +46,14 @@ final class TestCluster {
     private var seed: UInt64
     /// Pairs of nodes that cannot reach each other.
     var cut: Set<[NodeID]> = []
+    /// Changes the configuration of every engine before it starts.
+    var configure: (inout EngineConfiguration) -> Void
 
-    init(nodes: Int = 3, shards: Int = 2, replicas: Int = 3, seed: UInt64 = 1) throws {
+    init(
+        nodes: Int = 3, shards: Int = 2, replicas: Int = 3, seed: UInt64 = 1,
+        configure: @escaping (inout EngineConfiguration) -> Void = { _ in }
+    ) throws {
+        self.configure = configure
         let list = (1...nodes).map { n in
             TopologyNode(
                 id: NodeID(UInt32(n)), city: "city\(n % 3)", dataCentre: "dc", address: "127.77.0.\(n)", port: 7400,
@@ -55,9 +77,10 @@ final class TestCluster {
         seed += 1
         var options = NodeLog.Options()
         options.segmentBytes = 4 << 20
-        let engine = Engine(
-            configuration: EngineConfiguration(
-                replica: machine.replica, topology: topology, seed: seed, logOptions: options), now: now, wall: wall)
+        var configuration = EngineConfiguration(
+            replica: machine.replica, topology: topology, seed: seed, logOptions: options)
+        configure(&configuration)
+        let engine = Engine(configuration: configuration, now: now, wall: wall)
         machine.engine = engine
         engine.start()
         settle()
@@ -72,6 +95,13 @@ final class TestCluster {
         for (other, _) in machine.links { unlink(node, other) }
         for client in machine.clients.values { client.connection = nil }
         machine.clients = [:]
+    }
+
+    /// An empty disk, and the incarnation that such a one comes back with.
+    func wipe(_ node: NodeID) {
+        precondition(machine(node).engine == nil, "kill it first")
+        machine(node).disk = MemoryDisk()
+        machine(node).replica.incarnation = Incarnation(machine(node).replica.incarnation.rawValue + 1)
     }
 
     private func unlink(_ a: NodeID, _ b: NodeID) {
@@ -92,6 +122,9 @@ final class TestCluster {
             settle()
         }
     }
+
+    /// The wall clock of every node moves on at once.
+    func jump(days: Int) { wall = WallTime(wall.rawValue + UInt64(days) * 86_400_000_000) }
 
     /// Runs until `condition` holds; false if it does not within `milliseconds` of simulated time.
     func reaches(_ condition: @autoclosure () -> Bool, within milliseconds: Int = 5_000) -> Bool {
@@ -152,7 +185,14 @@ final class TestCluster {
     func releaseDisk(_ machine: Machine) {
         let operations = machine.heldOperations
         machine.heldOperations = []
-        for operation in operations { machine.engine?.completed(machine.disk.perform(operation), now: now) }
+        for (position, operation) in operations.enumerated() {
+            if machine.stops(before: operation) {
+                machine.holdsDisk = true
+                machine.heldOperations = Array(operations[position...])
+                return
+            }
+            machine.engine?.completed(machine.disk.perform(operation), now: now)
+        }
     }
 
     private func deliver(_ parts: [OutputQueue.Part], from id: ConnectionID, of machine: Machine) {

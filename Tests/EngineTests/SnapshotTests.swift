@@ -1,0 +1,122 @@
+import ClearingModel
+import Engine
+import LogFormat
+import Testing
+import Wire
+
+@Suite("Snapshots and the end of the log")
+struct SnapshotTests {
+    /// Segments of some sixty payments, a checkpoint every fifty or so, no closed days kept.
+    static func small(_ configuration: inout EngineConfiguration) {
+        configuration.logOptions.segmentBytes = 256 << 10
+        configuration.logOptions.groupBytes = 64 << 10
+        configuration.ledgerOptions.checkpointIntervalBytes = 16 << 10
+        configuration.ledgerOptions.retainedClosedDays = 0
+        configuration.checkpointLagSegments = 1
+        configuration.snapshotChunkBytes = 700
+    }
+
+    /// A follower is dead while days pass and its part of the log goes.
+    static func expired(_ scenario: Scenario, without dead: NodeID) throws -> [(Instruction, Decision)] {
+        let cluster = scenario.cluster
+        _ = try scenario.pay(1...80)
+        cluster.jump(days: 4)
+        let today = scenario.day
+        let opened = cluster.reaches(cluster.daysAre { $0.contains(today) })
+        try #require(opened)
+        let kept = try scenario.pay(1001...1150)
+        cluster.run(milliseconds: 40_000)
+        for machine in cluster.running where machine.replica.node != dead {
+            #expect(machine.has("segment expired"))
+            #expect(!machine.disk.names.contains(.segment(1)))
+        }
+        return kept
+    }
+
+    static func follower(_ cluster: TestCluster) throws -> NodeID {
+        try #require(cluster.machines.last { $0.replica.node != cluster.leader(of: ShardID(1)) }?.replica.node)
+    }
+
+    @Test("bring back a replica that lacks what the others' logs no longer hold")
+    func laggard() throws {
+        let scenario = try Scenario(shards: 1, configure: Self.small)
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        cluster.kill(dead)
+        let kept = try Self.expired(scenario, without: dead)
+        cluster.machine(dead).log = []
+        cluster.start(dead)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level)
+        #expect(cluster.machine(dead).has("snapshot in force"))
+        #expect(cluster.machines.allSatisfy { $0.fatal == nil })
+        #expect(cluster.hashesAgree)
+
+        // Another start of it goes on from the snapshot.
+        cluster.kill(dead, power: true)
+        cluster.start(dead)
+        let again = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(again)
+        #expect(cluster.hashesAgree)
+        for (payment, decision) in kept.suffix(20) {
+            let again = try #require(scenario.decide(payment))
+            #expect(again.answer == .duplicate && again.outcome == decision.outcome && again.index == decision.index)
+        }
+    }
+
+    @Test("bring a wiped node back as a learner, and promote it")
+    func wiped() throws {
+        let scenario = try Scenario(shards: 1, configure: Self.small)
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        cluster.kill(dead)
+        let kept = try Self.expired(scenario, without: dead)
+        cluster.wipe(dead)
+        cluster.start(dead)
+        let replica = cluster.machine(dead).replica
+        for placement in cluster.topology.placements {
+            scenario.operate(.replaceReplica(shard: placement.shard, with: replica), shard: placement.shard)
+        }
+        let isBack = cluster.reaches(
+            cluster.topology.placements.allSatisfy { cluster.isVoter(replica, of: $0.shard) } && cluster.isLevel,
+            within: 60_000)
+        #expect(isBack)
+        #expect(cluster.machine(dead).has("snapshot in force"))
+        let leader = cluster.leader(of: ShardID(1))
+        let other = try #require(
+            cluster.machines.first { $0.replica.node != dead && $0.replica.node != leader }?.replica.node)
+        cluster.kill(other)
+        for (payment, decision) in kept.suffix(20) {
+            let again = try #require(scenario.decide(payment))
+            #expect(again.answer == .duplicate && again.index == decision.index)
+        }
+        #expect(scenario.decide(scenario.payment(2000, from: 0, to: 1))?.outcome == .accepted)
+    }
+
+    @Test(
+        "leave the old state or the new one behind when the power fails at any step of an installation",
+        arguments: 0..<12)
+    func crashing(step: Int) throws {
+        let scenario = try Scenario(shards: 1, seed: UInt64(step + 1), configure: Self.small)
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        cluster.kill(dead)
+        let kept = try Self.expired(scenario, without: dead)
+        cluster.machine(dead).stopsAfter = step
+        cluster.start(dead)
+        let stopped = cluster.reaches(cluster.machine(dead).holdsDisk, within: 10_000)
+        #expect(stopped)
+        cluster.run(milliseconds: 50)
+        cluster.kill(dead, power: true)
+        cluster.machine(dead).stopsAfter = nil
+        cluster.machine(dead).holdsDisk = false
+        cluster.start(dead)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level)
+        #expect(cluster.machine(dead).fatal == nil)
+        #expect(cluster.hashesAgree)
+        for (payment, decision) in kept.suffix(5) {
+            #expect(scenario.decide(payment)?.index == decision.index)
+        }
+    }
+}
