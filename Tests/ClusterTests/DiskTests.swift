@@ -1,0 +1,123 @@
+import Foundation
+import Testing
+
+extension RealProcesses {
+    @Test func aLostDiskComesBackAsANewReplica() throws {
+        let cluster = try LocalCluster.up(nodes: 3, shards: 4)
+        defer { cluster.end() }
+        let payment = Payment(sequence: 1)
+        #expect(try cluster.submit(payment).code == 0)
+        try cluster.kill(.node(2))
+        let kept = try cluster.run("cluster", "rejoin", "2")
+        #expect(
+            kept.code == 78 && kept.error.contains("--wipe"), "data that is there is not given up silently: \(kept)")
+
+        try FileManager.default.removeItem(atPath: "\(cluster.path)/node-2/data")
+        try FileManager.default.createDirectory(
+            atPath: "\(cluster.path)/node-2/data", withIntermediateDirectories: false)
+        let refused = try cluster.run("cluster", "restart", "2")
+        #expect(refused.code == 78 && refused.error.contains("cluster rejoin 2"), "\(refused)")
+        let alone = try cluster.launch([
+            LocalCluster.binary(), "node", "--config", "\(cluster.directory)/node-2/node.yaml",
+        ])
+        .wait()
+        #expect(alone.code == 78 && alone.error.contains("cluster rejoin 2"), "\(alone)")
+        #expect(try cluster.status().shards.allSatisfy { $0.leader != nil }, "the others go on")
+
+        let back = try cluster.run("cluster", "rejoin", "2")
+        #expect(back.code == 0, "\(back)")
+        let report = try #require(try cluster.report(of: cluster.node(2)))
+        #expect(report.incarnation == 2)
+        let reports = try cluster.status().nodes.compactMap { try cluster.report(of: $0) }
+        let led = reports.flatMap(\.shards).filter { $0.role == "leader" }
+        #expect(Set(led.map(\.id)) == [0, 1, 2, 3, 4])
+        for shard in led {
+            let own = shard.replicas.filter { $0.node == 2 }
+            #expect(own == [NodeReport.Replica(node: 2, incarnation: 2, part: "voter")], "shard \(shard.id)")
+        }
+        // With the new replica and one old one there is a majority that knows the payment.
+        try cluster.kill(.node(3))
+        let again = try cluster.submit(payment)
+        #expect(again.json["answer"] as? String == "duplicate", "\(again)")
+    }
+
+    @Test func aFlippedBitInTheLog() throws {
+        let cluster = try LocalCluster.up(nodes: 3, shards: 4)
+        defer { cluster.end() }
+        let payment = Payment(sequence: 0x5a5a_5a5a_5a5a)
+        let first = try cluster.submit(payment)
+        let shard = try #require(first.json["shard"] as? Int)
+        // Hundreds of groups follow it in the log.
+        let before = try Load(cluster, rate: 500, seconds: 2).finish()
+        #expect(Load.ends.contains(before.code), "\(before)")
+        try cluster.awaitCaughtUp()
+        let leader = try #require(try cluster.leader(of: shard))
+        let victim = leader % 3 + 1
+        try cluster.kill(.node(victim))
+        try flipABit(of: payment, in: "\(cluster.path)/node-\(victim)/data/segment-0000000001.log")
+
+        try cluster.restart(.node(victim))
+        try eventually("the damage in the metrics") {
+            try cluster.metrics(of: victim)["suanpan_damaged_records_total"] ?? 0 > 0
+        }
+        #expect(cluster.log(of: victim).contains("damaged"), "\(cluster.log(of: victim))")
+        // The cluster goes on and answers as before, also when the leader is gone.
+        #expect(try cluster.submit(Payment(sequence: 2)).code == 0)
+        for other in [leader, 6 - leader - victim] {
+            let again = try cluster.submit(payment)
+            #expect(again.json["answer"] as? String == "duplicate", "\(again)")
+            #expect(again.json["index"] as? Int == first.json["index"] as? Int, "\(again)")
+            let altered = try cluster.submit(payment.altered(amount: 1))
+            #expect(altered.json["answer"] as? String == "idConflict", "\(altered)")
+            if other == leader {
+                try cluster.restart(.node(leader))
+                try eventually("a leader of shard \(shard)") { try cluster.leader(of: shard) != nil }
+            }
+        }
+        #expect(try cluster.node(victim).state == "running")
+    }
+
+    /// Flips one bit of the payment's amount where its record stands in a segment.
+    private func flipABit(of payment: Payment, in segment: String) throws {
+        let descriptor = open(segment, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("cannot open \(segment): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        var bytes = [UInt8](repeating: 0, count: 32 << 20)
+        let count = pread(descriptor, &bytes, bytes.count, 0)
+        let wanted = payment.idBytes
+        let place = bytes[..<max(count, 0)].indices.first {
+            bytes[$0] == wanted[0] && $0 + 16 <= count && bytes[$0..<$0 + 16].elementsEqual(wanted)
+        }
+        let amount = try #require(place, "the payment's record is not in \(segment)") + 32
+        var flipped = bytes[amount] ^ 0x40
+        try #require(pwrite(descriptor, &flipped, 1, off_t(amount)) == 1)
+    }
+
+    @Test func aFullDisk() throws {
+        // One node, so that its refusal cannot be hidden by another's answer. It keeps a gibibyte in reserve.
+        let cluster = try LocalCluster.up(nodes: 1, shards: 1, diskMegabytes: 2_500, "--replicas", "1")
+        defer { cluster.end() }
+        let payment = Payment(sequence: 1)
+        #expect(try cluster.submit(payment).code == 0)
+        let pid = try cluster.node(1).pid
+
+        try cluster.resizeDisk(megabytes: 1_000)
+        try eventually("the node to see that its disk is full") { cluster.log(of: 1).contains("disk full") }
+        let refused = try cluster.run(["submit", "--json", "--timeout", "2"] + Payment(sequence: 2).arguments)
+        #expect(refused.code != 0 && refused.out.contains("diskFull"), "\(refused)")
+        #expect(try cluster.run("transaction", "\(payment.id)").code == 0, "what is acknowledged is kept and read")
+        #expect(try cluster.metrics(of: 1)["suanpan_refusals_total{reason=\"diskFull\"}"] ?? 0 > 0)
+
+        try cluster.resizeDisk(megabytes: 2_500)
+        try eventually("new work to be taken again") { try cluster.submit(Payment(sequence: 2)).code == 0 }
+        #expect(try cluster.node(1).pid == pid, "it ran all the time")
+    }
+}
+
+extension LocalCluster {
+    /// Makes the cluster's own file system larger or smaller under its processes.
+    func resizeDisk(megabytes: Int) throws {
+        let outcome = try launch(["mount", "-o", "remount,size=\(megabytes)m", directory]).wait()
+        guard outcome.code == 0 else { throw Failure("\(outcome)") }
+    }
+}

@@ -1,0 +1,70 @@
+import Foundation
+
+/// A `suanpan load` that runs beside the test, with its journal.
+final class Load {
+    /// How a load may end that ran its time: done, or on a busy machine with the generator as the limit.
+    static let ends: Set<Int32> = [0, 3]
+
+    private let child: Child
+    let journal: String
+
+    init(_ cluster: LocalCluster, rate: Int, seconds: Int, seed: Int = 1) throws {
+        journal = "\(cluster.root)/journal-\(seed).jsonl"
+        child = try cluster.start(
+            "load", "--rate", "\(rate)", "--duration", "\(seconds)s", "--batch", "16", "--seed", "\(seed)", "--json",
+            "-",
+            "--journal", journal)
+    }
+
+    /// Waits until it has reported so many seconds of work.
+    func awaitSecond(_ second: Int) throws {
+        try eventually("second \(second) of the load", seconds: 30) {
+            guard child.isRunning else { throw Failure("the load is over already: \(try child.wait())") }
+            return child.error.contains("\n\(second) s:") || child.error.hasPrefix("\(second) s:")
+        }
+    }
+
+    func interrupt() { child.signal(SIGINT) }
+
+    /// Its result, once it has ended.
+    func finish(seconds: Double = 60) throws -> Outcome { try child.wait(seconds: seconds) }
+}
+
+/// One line of a journal.
+struct JournalLine: Decodable {
+    var id: String
+    var outcome: String
+    var shard: Int
+    var index: UInt64
+    var slot: Int
+    var ledgerTime: UInt64
+}
+
+enum Journal {
+    static func read(_ path: String) throws -> [JournalLine] {
+        let decoder = JSONDecoder()
+        let data = try Data(contentsOf: URL(fileURLWithPath: path))
+        return try data.split(separator: 10).map { try decoder.decode(JournalLine.self, from: Data($0)) }
+    }
+
+    /// From a moment to the first payment that each of the shards decided after it, in milliseconds.
+    static func pauses(_ lines: [JournalLine], shards: [Int], since moment: Date) -> [(
+        shard: Int, milliseconds: Double
+    )] {
+        let start = UInt64(moment.timeIntervalSince1970 * 1e6)
+        return shards.compactMap { shard in
+            let first = lines.lazy.filter { $0.shard == shard && $0.ledgerTime > start }.map(\.ledgerTime).min()
+            return first.map { (shard, Double($0 - start) / 1_000) }
+        }
+    }
+}
+
+/// What `suanpan audit --json` found.
+struct Audit: Decodable {
+    var verdict: String
+    var payments: UInt64
+    var acknowledged: UInt64
+    var missing: UInt64
+    var doubled: UInt64
+    var problems: [String]
+}
