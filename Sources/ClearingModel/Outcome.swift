@@ -75,7 +75,7 @@ public enum Answer: UInt8, Sendable, CaseIterable {
     case chooseAnotherSequence = 3
     /// Query only: the id has no outcome yet. Not final; `queryOrVoid` makes it so.
     case notFound = 4
-    /// Query only: the id's day is older than the records that are kept.
+    /// The id's day is older than the records that are kept: whether it was decided then is not known here.
     case expired = 5
     /// Inside a node only: the index knows the fingerprint, and the full record has still to be compared.
     case needsComparison = 255

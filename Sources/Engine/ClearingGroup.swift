@@ -148,7 +148,8 @@ final class ClearingGroup: Group {
             engine.commitTimes.append(engine.now - front.closedAt)
             var offset = 0
             for request in front.requests {
-                engine.answer(request, group: self, decisions: decisions[offset..<offset + request.count])
+                engine.answer(
+                    request, of: entry, group: self, decisions: decisions[offset..<offset + request.count])
                 offset += request.count
             }
         }

@@ -1,6 +1,7 @@
 import ClearingModel
 import Ledger
 import LogFormat
+import Raft
 import Wire
 
 /// A request of which some ids were decided before, and the reads that fetch the originals.
@@ -36,6 +37,10 @@ struct OriginalRead {
     var ordinal: Ordinal
     /// The whole entry is read and its checksum verified: a difference must not come from a bad disk.
     var verified: Bool
+    /// Nodes that have not been asked yet, where this one's log does not hold the record.
+    var peers: [NodeID]?
+    /// The node that is being asked, and since when.
+    var asked: (node: NodeID, at: MonotonicTime)?
 }
 
 /// Exact answers for ids that were decided before: apply compares fingerprints only, and the leader compares the
@@ -43,19 +48,34 @@ struct OriginalRead {
 extension Engine {
     /// Takes a submit whose entry met known fingerprints. The submitted records are read from the entry that was just
     /// applied.
-    func compare(_ request: PendingRequest, group: ClearingGroup, decisions: [Decision]) {
-        guard let entry = group.raft.entry(at: group.applied.next) ?? group.raft.entry(at: group.applied) else {
-            preconditionFailure("an entry being applied is in memory")
-        }
+    func compare(_ request: PendingRequest, of entry: RaftEntry, group: ClearingGroup, decisions: [Decision]) {
+        var decisions = decisions
         var records: [Int: Instruction] = [:]
-        for (position, decision) in decisions.enumerated() where decision.answer == .needsComparison {
+        for (position, decision) in decisions.enumerated() {
+            guard decision.answer == .needsComparison || decision.outcome == .dayNotOpen else { continue }
             let offset = EntryHeader.recordOffset(Int(decision.slot))
-            records[position] = entry.payload.bytes.loadUnaligned(fromByteOffset: offset, as: Instruction.self)
+            let record = entry.payload.bytes.loadUnaligned(fromByteOffset: offset, as: Instruction.self)
+            if decision.outcome == .dayNotOpen, decision.answer == .decided {
+                resolveClosedDay(record.id, group.ledger, &decisions[position])
+            }
+            if decisions[position].answer == .needsComparison { records[position] = record }
         }
         startComparison(
             Comparison(
                 request: request.reply, pending: request, group: group, type: .submitReply, decisions: decisions,
                 records: records))
+    }
+
+    /// In a closed day nothing is decided any more, so apply says "not open" even for an id that was accepted while it was open: who asks
+    /// again must hear of that, or pays twice.
+    private func resolveClosedDay(_ id: TransactionID, _ ledger: ShardLedger, _ decision: inout Decision) {
+        if let hit = ledger.lookup(id) {
+            decision.outcomeCode = hit.outcome.rawValue
+            decision.answerCode = Answer.needsComparison.rawValue
+            decision.index = hit.ordinal.rawValue
+        } else if ledger.isExpired(id.day) {
+            decision.answerCode = Answer.expired.rawValue
+        }
     }
 
     /// Starts a read for each decision that still needs one; answers at once where none does.
@@ -78,12 +98,19 @@ extension Engine {
     }
 
     /// The log has read an original.
-    func originalRead(_ token: UInt64, _ stored: StoredRecord) {
+    func originalRead(_ token: UInt64, _ stored: OriginalRecord) {
+        if let inquiry = inquiries.removeValue(forKey: token) { return reply(stored, to: inquiry) }
         guard var read = originalReads.removeValue(forKey: token) else { return }
         let comparison = read.comparison
         guard let record = comparison.records[read.slot] else { preconditionFailure("a comparison without its record") }
+        let fingerprint = comparison.group.ledger.fingerprint
+        guard fingerprint(stored.instruction.id) == fingerprint(record.id) else {
+            // Not what the index points at: what was read is wrong, whatever it says.
+            originalReads[token] = read
+            return originalUnreadable(token, "another record stands in its place")
+        }
         let answer = ShardLedger.compare(new: record, stored: stored.instruction)
-        if answer != .duplicate, !read.verified {
+        if answer != .duplicate, !read.verified, !stored.verified {
             read.verified = true
             return readOriginal(read)
         }
@@ -102,9 +129,12 @@ extension Engine {
         ended(comparison)
     }
 
-    /// An original cannot be read: the request is refused rather than answered from half the facts.
+    /// An original cannot be read here: the other replicas are asked. Where none has it the request is refused rather than answered from
+    /// half the facts.
     func originalUnreadable(_ token: UInt64, _ what: String) {
+        if let inquiry = inquiries.removeValue(forKey: token) { return reply(nil, to: inquiry) }
         guard let read = originalReads.removeValue(forKey: token) else { return }
+        if askPeer(for: read) { return }
         read.comparison.isUnreadable = true
         notice(
             .error, "original unreadable",

@@ -21,7 +21,7 @@ extension Engine {
         case .recoveryFailed(let error): fail(configuration: true, "\(error)")
         case .durable(let place): durable(through: place)
         case .entries(let token, let entries): entriesRead(token, entries)
-        case .record(let token, let stored): originalRead(token, stored)
+        case .record(let token, let stored): originalRead(token, OriginalRecord(stored))
         case .readFailed(let token, let reason): readFailed(token, "\(reason)")
         case .checkpointLoaded(let shard, let checkpoint):
             if phase == .starting { checkpointLoaded(shard, checkpoint) } else { snapshotLoaded(shard, checkpoint) }
@@ -106,6 +106,7 @@ extension Engine {
         for group in held {
             continueReplacement(of: group)
         }
+        watchRecordReads()
         watchOutgoingSnapshot()
         watchIncomingSnapshot()
         checkpointLaggards()

@@ -131,6 +131,8 @@ extension Engine {
             receive(chunk, try reader.raw(reader.left), from: replica, connection)
         case .snapshotReply:
             receive(try SnapshotReply(decoding: &reader), from: replica)
+        case .recordRequest: try receiveRecordRequest(&reader, from: replica.node)
+        case .recordReply: try receiveRecordReply(&reader, from: replica.node)
         case .goodbye:
             connection.saidGoodbye = true
         default:

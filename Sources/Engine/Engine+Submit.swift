@@ -1,6 +1,7 @@
 import ClearingModel
 import Ledger
 import LogFormat
+import Raft
 import Wire
 
 /// The path of a payment through the leader: checked in place, copied once, answered from the entry's decisions.
@@ -62,10 +63,15 @@ extension Engine {
     }
 
     /// Answers one request from its entry's decisions; records whose id was known wait for a comparison with the
-    /// original.
-    func answer(_ request: PendingRequest, group: ClearingGroup, decisions: ArraySlice<Decision>) {
-        for decision in decisions where decision.answerCode == Answer.needsComparison.rawValue {
-            return compare(request, group: group, decisions: Array(decisions))
+    /// original, and so may those of a day that is closed.
+    func answer(
+        _ request: PendingRequest, of entry: RaftEntry, group: ClearingGroup, decisions: ArraySlice<Decision>
+    ) {
+        for decision in decisions
+        where decision.answerCode == Answer.needsComparison.rawValue
+            || decision.outcomeCode == Outcome.dayNotOpen.rawValue
+        {
+            return compare(request, of: entry, group: group, decisions: Array(decisions))
         }
         release(request)
         guard let connection = connection(request.reply.connection) else { return }

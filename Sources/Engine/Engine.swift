@@ -51,6 +51,8 @@ public final class Engine {
     /// Persist effects that wait for their place in the log to be durable, oldest first.
     var persists = Deque<PendingPersist>()
     var originalReads: [UInt64: OriginalRead] = [:]
+    /// Records that are being read for peers.
+    var inquiries: [UInt64: RecordInquiry] = [:]
     var nextToken: UInt64 = 1
     /// Shards whose checkpoints are being loaded.
     var recovering: [RecoveredShard] = []

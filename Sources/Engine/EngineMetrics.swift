@@ -14,6 +14,8 @@ public struct EngineMetrics: Sendable {
     public var comparisons: UInt64 = 0
     public var elections: UInt64 = 0
     public var checkpoints: UInt64 = 0
+    /// Records asked of another replica, because this one's log does not hold them.
+    public var recordsFetched: UInt64 = 0
     public var snapshotsSent: UInt64 = 0
     public var snapshotsInstalled: UInt64 = 0
     public var damagedRecords: UInt64 = 0

@@ -7,6 +7,20 @@ final class MemoryDisk {
     /// Contents as of the last sync of each file.
     private var synced: [FileName: [UInt8]] = [:]
     private(set) var syncs = 0
+    private(set) var written = 0
+    /// The newest group of the log holds no record: a closing mark (docs/LOG.md).
+    var endsWithClosingMark: Bool {
+        let last = names.last { if case .segment = $0 { true } else { false } }
+        guard let last, let file = files[last] else { return false }
+        var offset = 4_096
+        var isMark = false
+        while offset < file.count, Array(file[offset..<offset + 4]) == Array("SPRG".utf8) {
+            isMark = file[offset + 6] & 1 == 1
+            let length = (0..<4).reduce(0) { $0 | Int(file[offset + 64 + $1]) << (8 * $1) }
+            offset += length
+        }
+        return isMark
+    }
     var freeBytes: UInt64 = 1 << 40
     /// Operations that fail, for as long as this says so.
     var fails: (DiskOperation.Kind) -> Bool = { _ in false }
@@ -17,6 +31,14 @@ final class MemoryDisk {
             return DiskCompletion(id: operation.id, result: .failed(DiskError(code: 5, message: "made to fail")))
         }
         return DiskCompletion(id: operation.id, result: result(of: operation.kind))
+    }
+
+    /// The contents of this moment, to be put back later: a disk that forgets.
+    func copy() -> MemoryDisk {
+        let copy = MemoryDisk()
+        copy.files = files
+        copy.synced = synced
+        return copy
     }
 
     /// The power fails: what was not synced is gone.
@@ -45,6 +67,7 @@ final class MemoryDisk {
             return .done
         case .write(let name, let offset, let slabs):
             var position = Int(offset)
+            written += slabs.reduce(0) { $0 + $1.count }
             let end = position + slabs.reduce(0) { $0 + $1.count }
             if files[name, default: []].count < end {
                 files[name, default: []].append(

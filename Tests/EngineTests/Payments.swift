@@ -51,6 +51,37 @@ final class Scenario {
         }
     }
 
+    /// Credits posted to a participant, as its shard's leader says.
+    func postedCredits(of participant: ParticipantID) -> Int128? {
+        let home = cluster.topology.slots.home(of: participant)
+        guard let leader = cluster.leader(of: home) else { return nil }
+        let reader = TestClient([.regulator("test")])
+        cluster.connect(reader, to: leader)
+        var writer = WireWriter()
+        PositionRequest(participant: participant).encode(request: 9, into: &writer)
+        cluster.send(writer.bytes, from: reader)
+        cluster.run(milliseconds: 100)
+        for (header, body) in reader.frames where header.type == .positionReply {
+            let reply = body.withUnsafeBytes { try? PositionReply.decode($0) }
+            return reply?.rows.reduce(0) { $0 + $1.postedCredits }
+        }
+        return nil
+    }
+
+    /// What one attempt is refused with, if it is.
+    func refusal(_ instruction: Instruction) -> RefusalCode? {
+        let shard = cluster.topology.slots.route(instruction.id)
+        guard let leader = cluster.leader(of: shard) else { return nil }
+        cluster.connect(client, to: leader)
+        let request = nextRequest
+        nextRequest += 1
+        var writer = WireWriter()
+        Submit.encode(request: request, shard: shard, instruction, into: &writer)
+        cluster.send(writer.bytes, from: client)
+        cluster.run(milliseconds: 50)
+        return client.refusals[request]?.code
+    }
+
     /// Gives an order to the leader of a group.
     func operate(_ operation: Operation, shard: ShardID) {
         guard let leader = cluster.leader(of: shard) else { return }

@@ -64,6 +64,30 @@ struct SnapshotTests {
         }
     }
 
+    @Test("leave a replica without the bodies: as leader it answers duplicates from its peers, never wrongly")
+    func bodiesFromPeers() throws {
+        let scenario = try Scenario(shards: 1, configure: Self.small)
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        cluster.kill(dead)
+        let kept = try Self.expired(scenario, without: dead)
+        cluster.start(dead)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level)
+        scenario.operate(.transferLeadership(shard: ShardID(1), to: dead), shard: ShardID(1))
+        let leads = cluster.reaches(cluster.leader(of: ShardID(1)) == dead)
+        #expect(leads)
+        for (payment, decision) in kept.prefix(20) {
+            let again = try #require(scenario.decide(payment))
+            #expect(again.answer == .duplicate && again.outcome == decision.outcome && again.index == decision.index)
+            #expect(again.slot == decision.slot && again.ledgerTime == decision.ledgerTime)
+            var altered = payment
+            altered.amount += 1
+            #expect(scenario.decide(altered)?.answer == .idConflict)
+        }
+        #expect(try #require(cluster.machine(dead).engine).metrics.recordsFetched > 0)
+    }
+
     @Test("bring a wiped node back as a learner, and promote it")
     func wiped() throws {
         let scenario = try Scenario(shards: 1, configure: Self.small)

@@ -7,7 +7,7 @@ import Wire
 final class TestCluster {
     final class Machine {
         fileprivate(set) var replica: ReplicaID
-        fileprivate(set) var disk = MemoryDisk()
+        var disk = MemoryDisk()
         var engine: Engine?
         /// Links by the other node, as connection ids of this engine.
         var links: [NodeID: ConnectionID] = [:]
@@ -76,7 +76,7 @@ final class TestCluster {
         let machine = machine(node)
         seed += 1
         var options = NodeLog.Options()
-        options.segmentBytes = 4 << 20
+        options.segmentBytes = 1 << 20
         var configuration = EngineConfiguration(
             replica: machine.replica, topology: topology, seed: seed, logOptions: options)
         configure(&configuration)

@@ -1,0 +1,204 @@
+import ClearingModel
+import Engine
+import LogFormat
+import Testing
+import Wire
+
+@Suite("Engines whose disks, clocks and peers fail")
+struct FaultTests {
+    @Test("replay only the tail behind the newest checkpoint")
+    func tail() throws {
+        let scenario = try Scenario(shards: 1) { $0.ledgerOptions.checkpointIntervalBytes = 16 << 10 }
+        let cluster = scenario.cluster
+        let decided = try scenario.pay(1...300)
+        cluster.run(milliseconds: 2_000)
+        for machine in cluster.machines { cluster.kill(machine.replica.node, power: true) }
+        for machine in cluster.machines { cluster.start(machine.replica.node) }
+        let led = cluster.reaches(cluster.allGroupsAreLed && cluster.isLevel)
+        #expect(led)
+        cluster.run(milliseconds: 500)
+        for machine in cluster.running { #expect(machine.engine!.metrics.appliedRecords < 100) }
+        #expect(cluster.hashesAgree)
+        for (payment, decision) in decided { #expect(scenario.decide(payment)?.index == decision.index) }
+    }
+
+    @Test("restore from a chain of checkpoints over several open days, with many parts of the index")
+    func chain() throws {
+        let scenario = try Scenario(shards: 1) { $0.ledgerOptions.checkpointIntervalBytes = 4 << 10 }
+        let cluster = scenario.cluster
+        var decided = try scenario.pay(1...60)
+        cluster.jump(days: 1)
+        cluster.run(milliseconds: 3_000)
+        decided += try scenario.pay(101...160)
+        cluster.jump(days: 1)
+        cluster.run(milliseconds: 3_000)
+        decided += try scenario.pay(201...260)
+        cluster.run(milliseconds: 2_000)
+        for machine in cluster.machines { cluster.kill(machine.replica.node, power: true) }
+        for machine in cluster.machines { cluster.start(machine.replica.node) }
+        #expect(cluster.machines.allSatisfy { $0.fatal == nil })
+        let led = cluster.reaches(cluster.allGroupsAreLed)
+        #expect(led)
+        for (payment, decision) in decided {
+            let again = try #require(scenario.decide(payment))
+            #expect(again.outcome == .accepted && again.answer == .duplicate && again.index == decision.index)
+        }
+    }
+
+    @Test("write the whole index after a checkpoint that could not be written")
+    func failedCheckpoint() throws {
+        let scenario = try Scenario(shards: 1) { $0.ledgerOptions.checkpointIntervalBytes = 4 << 10 }
+        let cluster = scenario.cluster
+        for machine in cluster.machines {
+            machine.disk.fails = { if case .write(.checkpointTemporary, _, _) = $0 { true } else { false } }
+        }
+        var decided = try scenario.pay(1...80)
+        for machine in cluster.machines {
+            #expect(machine.has("checkpoint not written"))
+            machine.disk.fails = { _ in false }
+        }
+        decided += try scenario.pay(101...180)
+        cluster.run(milliseconds: 2_000)
+        for machine in cluster.machines { cluster.kill(machine.replica.node, power: true) }
+        for machine in cluster.machines { cluster.start(machine.replica.node) }
+        #expect(cluster.machines.allSatisfy { $0.fatal == nil })
+        let led = cluster.reaches(cluster.allGroupsAreLed)
+        #expect(led)
+        for (payment, decision) in decided { #expect(scenario.decide(payment)?.index == decision.index) }
+    }
+
+    @Test("answer an id of a closed day with what was decided while it was open")
+    func closedDay() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let paid = scenario.payment(1, from: 0, to: 1)
+        let unpaid = scenario.payment(2, from: 0, to: 1)
+        let first = try #require(scenario.decide(paid))
+        #expect(first.outcome == .accepted)
+        let day = scenario.day
+        cluster.jump(days: 3)
+        let closed = cluster.reaches(cluster.daysAre { !$0.contains(day) })
+        #expect(closed)
+        let again = try #require(scenario.decide(paid))
+        #expect(again.answer == .duplicate && again.outcome == .accepted && again.index == first.index)
+        #expect(scenario.decide(unpaid)?.outcome == .dayNotOpen)
+        var altered = paid
+        altered.amount += 1
+        #expect(scenario.decide(altered)?.answer == .idConflict)
+    }
+
+    @Test("stop rather than go on with another state than their peers")
+    func mismatch() throws {
+        let scenario = try Scenario(shards: 1) {
+            $0.ledgerOptions.checkpointIntervalBytes = 4 << 10
+            if $0.replica.node == NodeID(2) { $0.ledgerOptions.fingerprintMask = .max >> 1 }
+        }
+        for number in UInt64(1)...100 { _ = scenario.decide(scenario.payment(number, from: 0, to: 1), atMost: 300) }
+        #expect(scenario.cluster.machine(NodeID(2)).fatal?.text.contains("hashes to") == true)
+    }
+
+    @Test("post credits once when both sides' leaders lose power at the same time", arguments: UInt64(1)...4)
+    func bothSides(seed: UInt64) throws {
+        let scenario = try Scenario(nodes: 5, shards: 4, seed: seed)
+        let cluster = scenario.cluster
+        let creditor = scenario.participants[7]
+        var sum: UInt64 = 0
+        for number in UInt64(1)...60 {
+            let payment = scenario.payment(number, from: Int(number % 6), to: 7, amount: number)
+            if try #require(scenario.decide(payment)).outcome == .accepted { sum += number }
+            guard number % 15 == 0 else { continue }
+            let home = cluster.leader(of: cluster.topology.slots.home(of: creditor))
+            let source = cluster.leader(of: cluster.topology.slots.route(payment.id))
+            let nodes = Set([home, source].compactMap(\.self))
+            for node in nodes { cluster.kill(node, power: true) }
+            cluster.run(milliseconds: Int(number) * 5)
+            for node in nodes { cluster.start(node) }
+        }
+        let arrived = cluster.reaches(scenario.postedCredits(of: creditor) == Int128(sum), within: 20_000)
+        #expect(arrived)
+        cluster.run(milliseconds: 2_000)
+        #expect(scenario.postedCredits(of: creditor) == Int128(sum))
+        #expect(cluster.hashesAgree)
+    }
+
+    @Test("hand leadership over while their own disk stands still, and lose nothing")
+    func stalledDisk() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        var decided = try scenario.pay(1...10)
+        let stalled = try #require(cluster.leader(of: ShardID(1)))
+        cluster.machine(stalled).holdsDisk = true
+        // Two other disks are a majority.
+        let during = scenario.payment(11, from: 0, to: 1)
+        decided.append((during, try #require(scenario.decide(during))))
+        let moved = cluster.reaches(cluster.machines.contains { machine in
+            machine.replica.node != stalled
+                && machine.engine!.groupStatuses().contains { $0.shard == ShardID(1) && $0.part == .leader }
+        }, within: 3_000)
+        #expect(moved)
+        decided += try scenario.pay(20...30)
+        cluster.machine(stalled).holdsDisk = false
+        cluster.releaseDisk(cluster.machine(stalled))
+        let level = cluster.reaches(cluster.isLevel)
+        #expect(level)
+        for (payment, decision) in decided { #expect(scenario.decide(payment)?.index == decision.index) }
+        #expect(cluster.hashesAgree)
+    }
+
+    @Test("refuse new work on full disks, keep what is acknowledged, and go on when there is room")
+    func diskFull() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let decided = try scenario.pay(1...10)
+        for machine in cluster.machines { machine.disk.freeBytes = 1_000 }
+        cluster.run(milliseconds: 3_000)
+        let led = cluster.reaches(cluster.allGroupsAreLed)
+        #expect(led)
+        #expect(scenario.refusal(scenario.payment(11, from: 0, to: 1)) == .diskFull)
+        for machine in cluster.machines { machine.disk.freeBytes = 1 << 40 }
+        cluster.run(milliseconds: 3_000)
+        for (payment, decision) in decided { #expect(scenario.decide(payment)?.index == decision.index) }
+        #expect(scenario.decide(scenario.payment(11, from: 0, to: 1))?.outcome == .accepted)
+    }
+
+    @Test("write one closing mark when there is nothing to do, and then nothing")
+    func idle() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        _ = try scenario.pay(1...3)
+        cluster.run(milliseconds: 5_000)
+        let syncs = cluster.machines.map { $0.disk.syncs }
+        let sizes = cluster.machines.map { $0.disk.written }
+        cluster.run(milliseconds: 10_000)
+        #expect(cluster.machines.map { $0.disk.syncs } == syncs)
+        #expect(cluster.machines.map { $0.disk.written } == sizes)
+        #expect(cluster.machines.allSatisfy { $0.disk.endsWithClosingMark })
+    }
+
+    @Test("remember over a restart that their log lost what it had acknowledged")
+    func quarantine() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let leader = try #require(cluster.leader(of: ShardID(1)))
+        let victim = try SnapshotTests.follower(cluster)
+        let old = cluster.machine(victim).disk.copy()
+        _ = try scenario.pay(1...20)
+        cluster.kill(victim)
+        cluster.machine(victim).disk = old
+        cluster.start(victim)
+        let fenced = cluster.reaches(cluster.machine(victim).has("fence"))
+        #expect(fenced)
+        cluster.run(milliseconds: 500)
+        // A new leader that knows nothing of it: with the third replica gone the victim's word would make a majority.
+        cluster.kill(victim, power: true)
+        cluster.start(victim)
+        cluster.kill(leader)
+        cluster.start(leader)
+        let third = try #require(
+            cluster.machines.first { $0.replica.node != leader && $0.replica.node != victim }?.replica.node)
+        cluster.kill(third)
+        #expect(scenario.decide(scenario.payment(30, from: 0, to: 1), atMost: 3_000) == nil)
+        cluster.start(third)
+        #expect(scenario.decide(scenario.payment(31, from: 0, to: 1))?.outcome == .accepted)
+    }
+}
