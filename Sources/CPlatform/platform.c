@@ -52,6 +52,20 @@ int suanpan_reserve_space(int file, uint64_t bytes) {
     return 0;
 }
 
+int suanpan_write_zeros(int file, uint64_t bytes) {
+    static const char zeros[1 << 20];
+    for (uint64_t done = 0; done < bytes;) {
+        size_t part = bytes - done < sizeof zeros ? (size_t)(bytes - done) : sizeof zeros;
+        ssize_t written = pwrite(file, zeros, part, (off_t)done);
+        if (written < 0 && errno == EINTR) continue;
+        if (written < 0) return errno;
+        done += (uint64_t)written;
+        int code = suanpan_sync_data(file);
+        if (code != 0) return code;
+    }
+    return 0;
+}
+
 int suanpan_write_all(int file, struct iovec *vectors, int count, uint64_t offset) {
     while (count > 0) {
         int some = count < IOV_MAX ? count : IOV_MAX;

@@ -11,8 +11,10 @@ public struct DiskOperation: Sendable {
     public enum Lane: Hashable, Sendable {
         /// The log thread: what acknowledgements wait for.
         case write
-        /// A second thread: reads, checkpoints, preallocation; nothing here may hold up the log.
+        /// A second thread: reads, which may have to wait for the disk and must not hold up the log.
         case read
+        /// A third thread: checkpoints, the next segment, removals. They take long, and nobody waits for them.
+        case background
     }
 
     public enum Kind: Sendable {

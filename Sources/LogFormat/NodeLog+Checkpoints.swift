@@ -106,12 +106,12 @@ extension NodeLog {
         let header = CheckpointHeader(info: info, sections: sections)
         checkpointWrites[slot] = CheckpointWrite(info: info)
         let file = FileName.checkpointTemporary(shard)
-        emit(.open(file, create: true), .read, .checkpointStep(slot), &ops)
-        emit(.write(file, offset: 0, [header.encoded(cluster: cluster)]), .read, .checkpointStep(slot), &ops)
+        emit(.open(file, create: true), .background, .checkpointStep(slot), &ops)
+        emit(.write(file, offset: 0, [header.encoded(cluster: cluster)]), .background, .checkpointStep(slot), &ops)
         for (section, slab) in zip(header.sections, sections) where slab.count > 0 {
-            emit(.write(file, offset: section.offset, [slab]), .read, .checkpointStep(slot), &ops)
+            emit(.write(file, offset: section.offset, [slab]), .background, .checkpointStep(slot), &ops)
         }
-        emit(.sync(file), .read, .checkpointWritten(slot), &ops)
+        emit(.sync(file), .background, .checkpointWritten(slot), &ops)
     }
 
     /// Newest first; those whose header was whole at the start, or that were written since.
@@ -130,15 +130,16 @@ extension NodeLog {
         let temporary = FileName.checkpointTemporary(write.info.shard)
         if let failure = write.failure {
             checkpointWrites[slot] = nil
-            emit(.remove(temporary), .read, .ignore, &ops)
+            emit(.remove(temporary), .background, .ignore, &ops)
             events.append(.checkpointFailed(write.info.shard, write.info.index, failure))
             return
         }
-        emit(.close(temporary), .read, .ignore, &ops)
+        emit(.close(temporary), .background, .ignore, &ops)
         emit(
-            .rename(from: temporary, to: .checkpoint(write.info.shard, write.info.index)), .read, .checkpointStep(slot),
+            .rename(from: temporary, to: .checkpoint(write.info.shard, write.info.index)), .background,
+            .checkpointStep(slot),
             &ops)
-        emit(.syncDirectory, .read, .checkpointNamed(slot), &ops)
+        emit(.syncDirectory, .background, .checkpointNamed(slot), &ops)
     }
 
     mutating func checkpointNamed(
@@ -177,6 +178,6 @@ extension NodeLog {
         let dropped = checkpoints[slot].filter { !needed.contains($0) }
         guard !dropped.isEmpty else { return }
         checkpoints[slot].removeAll { dropped.contains($0) }
-        for info in dropped { emit(.remove(.checkpoint(info.shard, info.index)), .read, .ignore, &ops) }
+        for info in dropped { emit(.remove(.checkpoint(info.shard, info.index)), .background, .ignore, &ops) }
     }
 }

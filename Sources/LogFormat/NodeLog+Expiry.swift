@@ -59,8 +59,8 @@ extension NodeLog {
         for info in segments where info.number <= expiry.through {
             tables[info.number] = nil
             loadedOrder.removeAll { $0 == info.number }
-            emit(.remove(.segment(info.number)), .read, .ignore, &ops)
-            emit(.syncDirectory, .read, .segmentRemoved(info.number), &ops)
+            emit(.remove(.segment(info.number)), .background, .ignore, &ops)
+            emit(.syncDirectory, .background, .segmentRemoved(info.number), &ops)
         }
         segments.removeAll { $0.number <= expiry.through }
     }

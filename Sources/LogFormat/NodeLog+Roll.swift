@@ -109,11 +109,11 @@ extension NodeLog {
         guard spare == .none || spare == .failed else { return }
         spare = .preparing
         let header = SegmentHeader(cluster: cluster, me: me, number: active.number + 1, size: options.segmentBytes)
-        emit(.open(.spareSegment, create: true), .read, .spareStep, &ops)
+        emit(.open(.spareSegment, create: true), .background, .spareStep, &ops)
         emit(
-            .preallocate(.spareSegment, bytes: UInt64(options.segmentBytes)), .read, .spareStep, &ops)
-        emit(.write(.spareSegment, offset: 0, [header.encoded()]), .read, .spareStep, &ops)
-        emit(.sync(.spareSegment), .read, .spareReady, &ops)
+            .preallocate(.spareSegment, bytes: UInt64(options.segmentBytes)), .background, .spareStep, &ops)
+        emit(.write(.spareSegment, offset: 0, [header.encoded()]), .background, .spareStep, &ops)
+        emit(.sync(.spareSegment), .background, .spareReady, &ops)
     }
 
     mutating func spareStep(
@@ -122,7 +122,7 @@ extension NodeLog {
         if case .failed(let error) = result {
             guard spare == .preparing else { return }
             spare = .failed
-            emit(.remove(.spareSegment), .read, .ignore, &ops)
+            emit(.remove(.spareSegment), .background, .ignore, &ops)
             if error.code == DiskError.noSpaceCode {
                 if !isFull {
                     isFull = true
@@ -132,7 +132,7 @@ extension NodeLog {
                 fail(error, &events)
             }
         } else if last, spare == .preparing {
-            emit(.close(.spareSegment), .read, .ignore, &ops)
+            emit(.close(.spareSegment), .background, .ignore, &ops)
             spare = .ready
             advanceRoll(&ops)
         }

@@ -48,7 +48,7 @@ public struct DiskStatistics: Sendable {
     public private(set) var syncs: UInt64 = 0
     public private(set) var reads: UInt64 = 0
     public private(set) var bytesRead: UInt64 = 0
-    /// Time in which the log thread and the read thread were at work, in nanoseconds. Divided by the time passed: how busy.
+    /// Time in which the log thread, and the read and background threads, were at work, in nanoseconds. Divided by the time passed: how busy.
     public private(set) var writeLaneBusy: UInt64 = 0
     public private(set) var readLaneBusy: UInt64 = 0
     /// Of the log thread alone.
@@ -74,7 +74,7 @@ public struct DiskStatistics: Sendable {
             }
             switch timing.lane {
             case .write: writeLaneBusy += timing.nanoseconds
-            case .read: readLaneBusy += timing.nanoseconds
+            case .read, .background: readLaneBusy += timing.nanoseconds
             }
         }
     }

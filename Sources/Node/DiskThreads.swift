@@ -29,10 +29,10 @@ public struct DiskBatch: Sendable {
     public var timings: [DiskTiming] = []
 }
 
-/// The log thread and the read thread: perform disk operations, each lane in order, and hand completions back in batches.
+/// One thread per lane: performs disk operations, each lane in order, and hands completions back in batches.
 ///
 /// ```
-///  event loop ── submit([operations]) ──▶ one lock, one wake-up per lane and batch ──▶ log thread / read thread
+///  event loop ── submit([operations]) ──▶ one lock, one wake-up per lane and batch ──▶ log, read, background thread
 ///  event loop ◀── deliver(DiskBatch) ◀── after every sync, and when the lane has nothing more to do
 /// ```
 /// After a failed write or sync in the write lane, every later operation of that lane fails with the same error: the process has
@@ -40,34 +40,33 @@ public struct DiskBatch: Sendable {
 public final class DiskThreads: Sendable {
     private enum Job: Sendable {
         case operation(DiskOperation)
-        /// The other thread removed or renamed these files.
+        /// Another thread removed or renamed these files.
         case forget([FileName])
     }
 
     private let write = Mailbox<Job>()
     private let read = Mailbox<Job>()
+    private let background = Mailbox<Job>()
     private let threads: [PosixThread]
     private let directory: DataDirectory
 
-    /// Starts both threads.
+    /// Starts the threads.
     /// - Parameter deliver: called on the disk threads; hop to the event loop there.
     public init(
         directory: DataDirectory, faults: DiskFaults? = nil, deliver: @escaping @Sendable (DiskBatch) -> Void
     ) {
         self.directory = directory
-        let (write, read) = (write, read)
-        threads = [
-            PosixThread.start(name: "log") {
-                Self.serve(
-                    write, telling: read, DiskPerformer(directory: directory, lane: .write, faults: faults), .write,
-                    deliver)
-            },
-            PosixThread.start(name: "read") {
-                Self.serve(
-                    read, telling: write, DiskPerformer(directory: directory, lane: .read, faults: faults), .read,
-                    deliver)
-            },
+        let lanes: [(name: String, lane: DiskOperation.Lane, jobs: Mailbox<Job>)] = [
+            ("log", .write, write), ("read", .read, read), ("background", .background, background),
         ]
+        threads = lanes.map { name, lane, jobs in
+            let others = lanes.map(\.jobs).filter { $0 !== jobs }
+            return PosixThread.start(name: name) {
+                Self.serve(
+                    jobs, telling: others, DiskPerformer(directory: directory, lane: lane, faults: faults), lane,
+                    deliver)
+            }
+        }
     }
 
     /// Hands operations over. Each lane performs its own in this order.
@@ -75,22 +74,33 @@ public final class DiskThreads: Sendable {
         guard let first = operations.first else { return }
         // Nearly always all are of one lane, and of the log's.
         if operations.allSatisfy({ $0.lane == first.lane }) {
-            (first.lane == .write ? write : read).post(operations.map { .operation($0) })
-        } else {
-            write.post(operations.filter { $0.lane == .write }.map { .operation($0) })
-            read.post(operations.filter { $0.lane == .read }.map { .operation($0) })
+            mailbox(of: first.lane).post(operations.map { .operation($0) })
+            return
+        }
+        for lane in [DiskOperation.Lane.write, .read, .background] {
+            let part = operations.filter { $0.lane == lane }
+            if !part.isEmpty { mailbox(of: lane).post(part.map { .operation($0) }) }
         }
     }
 
-    /// Performs what was handed over, delivers its completions, and ends both threads. Call once, not from `deliver`.
+    private func mailbox(of lane: DiskOperation.Lane) -> Mailbox<Job> {
+        switch lane {
+        case .write: write
+        case .read: read
+        case .background: background
+        }
+    }
+
+    /// Performs what was handed over, delivers its completions, and ends the threads. Call once, not from `deliver`.
     public func stop() {
         write.close()
         read.close()
+        background.close()
         for thread in threads { thread.join() }
     }
 
     private static func serve(
-        _ jobs: Mailbox<Job>, telling other: Mailbox<Job>, _ performer: consuming DiskPerformer,
+        _ jobs: Mailbox<Job>, telling others: [Mailbox<Job>], _ performer: consuming DiskPerformer,
         _ lane: DiskOperation.Lane, _ deliver: @Sendable (DiskBatch) -> Void
     ) {
         let clock = ProcessClock()
@@ -109,8 +119,8 @@ public final class DiskThreads: Sendable {
                     operation.kind.timing(lane: lane, nanoseconds: (end - start).nanoseconds, result: result))
                 start = end
                 let changed = performer.takeChangedNames()
-                // Before the completion: whoever acts on it must not meet the other thread's old descriptor.
-                if !changed.isEmpty { other.post([.forget(changed)]) }
+                // Before the completion: whoever acts on it must not meet another thread's old descriptor.
+                if !changed.isEmpty { for other in others { other.post([.forget(changed)]) } }
                 if operation.kind.isAwaited {
                     deliver(done)
                     done = DiskBatch()
