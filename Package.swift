@@ -76,6 +76,8 @@ let package = Package(
         tests("TLSTests", ["ClearingModel", "Wire", "TLS", nioCore, nioEmbedded]),
         tests("NodeTests", ["ClearingModel", "Wire", "LogFormat", "TLS", "Node", nioCore, nioPosix, logging]),
         tests("WorkloadTests", ["ClearingModel", "Wire", "Client", "TLS", "Workload", nioCore, nioPosix]),
+        tests("AuditTests", ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Audit"]),
         tests("LocalClusterTests", ["ClearingModel", "Wire", "LocalCluster"]),
+        tests("ClusterTests", ["ClearingModel"]),
     ]
 )
