@@ -18,8 +18,9 @@ final class ShardReplay {
     private(set) var entries: UInt64 = 0
     /// Set where the replay cannot go on.
     private(set) var isStuck = false
-    /// Whether everything up to the target was replayed.
-    var isComplete: Bool { !isStuck && index >= target }
+    /// Whether everything up to the target was replayed, and the target is known: without a majority nobody knows what else
+    /// was committed.
+    var isComplete: Bool { log.hasMajority && !isStuck && index >= target }
 
     private var term: UInt64 = 0
     private var ledgerTime: UInt64 = 0

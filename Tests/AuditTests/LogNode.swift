@@ -29,7 +29,7 @@ final class TemporaryDirectory {
         return names.sorted()
     }
 
-    private static func remove(_ path: String) {
+    static func remove(_ path: String) {
         for name in names(path) { remove("\(path)/\(name)") }
         if unlink(path) != 0 { rmdir(path) }
     }

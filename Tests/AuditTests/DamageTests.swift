@@ -1,0 +1,142 @@
+import Audit
+import ClearingModel
+import Ledger
+import LogFormat
+import Raft
+import Testing
+import Wire
+
+/// Damage, restarts, truncations and nodes that are not there.
+struct DamageTests {
+    private func cluster(rounds: Int = 15, seed: UInt64 = 9, segmentBytes: Int = 256 << 10) -> AuditedCluster {
+        let cluster = AuditedCluster(seed: seed, segmentBytes: segmentBytes)
+        cluster.prepare()
+        for _ in 0..<rounds { cluster.round() }
+        return cluster
+    }
+
+    private func id(_ line: String) -> TransactionID { TransactionID(String(line.split(separator: "\"")[3]))! }
+
+    private func flip(_ cluster: AuditedCluster, nodes: [Int]) {
+        cluster.settle()
+        let id = id(cluster.journal[5])
+        for node in nodes {
+            let place = DataFiles.find(id, in: cluster.nodes[node].directory)!
+            DataFiles.edit(place.path) { $0[place.offset + 40] ^= 4 }
+        }
+    }
+
+    @Test(arguments: [0, 1, 2])
+    func aFlippedBitOnOneReplicaIsTakenFromAnother(node: Int) {
+        let cluster = cluster()
+        flip(cluster, nodes: [node])
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.notes.contains { $0.contains("damaged") && $0.contains("node \(node + 1)") }, "\(report.table)")
+        #expect(report.payments == UInt64(cluster.accepted))
+    }
+
+    @Test func aFlippedBitOnEveryReplicaCannotBeJudged() {
+        let cluster = cluster()
+        flip(cluster, nodes: [0, 1, 2])
+        let report = cluster.audit()
+        #expect(report.verdict == .unknown, "\(report.table)")
+        #expect(report.missing == 0)
+        #expect(report.unchecked.contains { $0.contains("cannot be read anywhere") }, "\(report.table)")
+    }
+
+    @Test func aMinorityThatIsGoneIsNoProblem() {
+        let cluster = cluster()
+        let report = cluster.audit(without: [1])
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.nodesRead == 2)
+    }
+
+    @Test func aMajorityThatIsGoneCannotBeJudged() {
+        let cluster = cluster()
+        let report = cluster.audit(without: [0, 2])
+        #expect(report.verdict == .unknown, "\(report.table)")
+        #expect(report.unchecked.contains { $0.contains("no majority") }, "\(report.table)")
+    }
+
+    @Test func nothingAtAllCannotBeJudged() {
+        #expect(cluster(rounds: 1).audit(without: [0, 1, 2]).verdict == .unknown)
+    }
+
+    @Test func aDirectoryOfAnotherNodeIsLeftOut() {
+        let cluster = cluster()
+        cluster.settle()
+        let directories = [NodeID(1): cluster.nodes[0].directory, NodeID(2): cluster.nodes[0].directory]
+        let report = Auditor.run(AuditInput(topology: cluster.topology, directories: directories))
+        #expect(report.verdict == .unknown)
+        #expect(report.notes.contains { $0.contains("belongs to node 1") })
+    }
+
+    @Test func restartsTornTailsAndNewLivesAreNoProblem() {
+        let cluster = cluster()
+        for turn in 0..<6 {
+            cluster.settle()
+            let node = turn % 3
+            // Half of the last group never reached the disk, and was not acknowledged by anyone.
+            let lost = cluster.nodes[node].log.lastAddress
+            cluster.nodes[node].change { $0.appendHardState(HardState(term: cluster.term, vote: nil, commit: .zero), shard: ShardID(1)) }
+            cluster.nodes[node].settle()
+            let path = "\(cluster.nodes[node].directory)/\(FileName.segment(lost.segment))"
+            if turn < 3 { DataFiles.edit(path) { for at in 100..<200 { $0[lost.offset + at] = 0xEE } } }
+            cluster.nodes[node].open()
+            for _ in 0..<4 { cluster.round() }
+        }
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.payments == UInt64(cluster.accepted))
+    }
+
+    @Test func truncatedEntriesDoNotCount() {
+        let cluster = cluster()
+        // Node 1 led alone for a while; nobody else has these, and nobody was told.
+        let before = cluster.indexes[2]
+        let stray = RaftEntry(
+            index: before.next, term: cluster.term, kind: .data, payload: Slab([UInt8](repeating: 1, count: 300)))
+        cluster.nodes[0].change { $0.append([stray], shard: ShardID(2)) }
+        cluster.settle()
+        #expect(cluster.audit().verdict == .valid)
+        cluster.term = Term(2)
+        cluster.nodes[0].change { $0.appendTruncate(shard: ShardID(2), from: before.next, term: Term(2)) }
+        cluster.noop(ShardID(2))
+        for _ in 0..<5 { cluster.round() }
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.payments == UInt64(cluster.accepted))
+    }
+
+    @Test func aDamagedGroupHeaderInASealedSegmentHidesNothing() {
+        let cluster = cluster(rounds: 60)
+        cluster.settle()
+        let segments = DataFiles.segments(cluster.nodes[0].directory)
+        #expect(segments.count > 2)
+        for node in 0..<3 { DataFiles.edit("\(cluster.nodes[node].directory)/segment-0000000001.log") { $0[8_192 + 50] ^= 1 } }
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.noteCount >= 3)
+    }
+
+    @Test func aDamagedTableIsReadAround() {
+        let cluster = cluster(rounds: 60)
+        cluster.settle()
+        for node in 0..<3 {
+            DataFiles.edit("\(cluster.nodes[node].directory)/segment-0000000001.log") { $0[$0.count - 100] ^= 1 }
+        }
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.notes.contains { $0.contains("table") })
+    }
+
+    @Test func aMissingSegmentOnOneNode() {
+        let cluster = cluster(rounds: 60)
+        cluster.settle()
+        TemporaryDirectory.remove("\(cluster.nodes[2].directory)/segment-0000000002.log")
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.notes.contains { $0.contains("are missing") })
+    }
+}
