@@ -17,6 +17,8 @@ public enum LaunchError: Error, Sendable, CustomStringConvertible {
     /// A condition did not come about in time.
     case timeout(waitingFor: String, seconds: Int, state: String)
     case failed(String)
+    /// The user ended the command (exit code 130).
+    case interrupted
 
     public var description: String {
         switch self {
@@ -30,6 +32,7 @@ public enum LaunchError: Error, Sendable, CustomStringConvertible {
         case .nodeDied(let node, let how, let log, let tail):
             "node \(node) \(how) while starting; the end of \(log):\n"
                 + (tail.isEmpty ? "    (empty)" : tail.map { "    \($0)" }.joined(separator: "\n"))
+        case .interrupted: "interrupted"
         case .timeout(let what, let seconds, let state):
             "\(what) did not happen within \(seconds) s: \(state)"
         }
@@ -41,6 +44,7 @@ public enum LaunchError: Error, Sendable, CustomStringConvertible {
         case .noCluster, .notRunning: 69
         case .configuration: 78
         case .usage: 64
+        case .interrupted: 130
         case .nodeDied(_, let how, _, _) where how == NodeProcess.Ending.exited(78).description: 78
         default: 1
         }

@@ -54,6 +54,7 @@ extension Launcher {
                 }
                 if NodeStatus.ask(entry) != nil { return }
             }
+            if shouldStop() { throw .interrupted }
             if deadline.hasPassed {
                 throw .timeout(
                     waitingFor: "an answer of node \(node)", seconds: startSeconds,
@@ -187,6 +188,7 @@ extension Launcher {
                 }
             }
             if waiting.isEmpty { return }
+            if shouldStop() { throw .interrupted }
             if deadline.hasPassed {
                 let names = waiting.map(\.description).joined(separator: ", ")
                 throw .timeout(

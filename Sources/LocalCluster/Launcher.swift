@@ -35,6 +35,8 @@ public struct Launcher {
     public var binary = NodeProcess.ownBinary
     public var startSeconds = 30
     public var stopSeconds = 15
+    /// Asked while something is waited for; `true` ends the wait with `LaunchError.interrupted`.
+    public var shouldStop: () -> Bool = { false }
     /// Progress for people, a line at a time.
     public var progress: (String) -> Void
     let format: Format
@@ -209,6 +211,7 @@ public struct Launcher {
             for node in state.nodes { try checkAlive(node) }
             let status = ClusterStatus.take(state: state, topology: topology)
             if condition(status) { return status }
+            if shouldStop() { throw .interrupted }
             if deadline.hasPassed { throw .timeout(waitingFor: what, seconds: seconds, state: report(status)) }
             Deadline.pause(milliseconds: 50)
         }

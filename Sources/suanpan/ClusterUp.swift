@@ -27,8 +27,9 @@ struct ClusterUp: ParsableCommand {
 
     func run() throws {
         let directory = location.directory
-        let launcher = Launcher.local(directory)
+        var launcher = Launcher.local(directory)
         Interrupts.install()
+        launcher.shouldStop = { Interrupts.count > 0 }
         if directory.hasCluster {
             let running = try directory.state().running
             guard running.isEmpty else {

@@ -64,7 +64,9 @@ struct Demo {
 
     init(directory: ClusterDirectory) throws {
         self.directory = directory
-        launcher = Launcher(directory: directory, format: DataFormat.write) { _ in }
+        var launcher = Launcher(directory: directory, format: DataFormat.write) { _ in }
+        launcher.shouldStop = { Interrupts.count > 0 }
+        self.launcher = launcher
         population = Population.generate(count: Self.participants)
         let plan = try TopologyFlags(nodes: 6, shards: 12, replicas: 3, cities: 3, dataCentres: 2).plan()
         try launcher.create(

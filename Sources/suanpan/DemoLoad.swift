@@ -47,7 +47,7 @@ final class DemoLoad {
         result = try watch()
         let after = Machine.ticks
         machineBusy = Double(after.busy - ticks.busy) / Double(max(after.total - ticks.total, 1))
-        if result.interrupted { throw LaunchError.failed("interrupted: the demo was not finished") }
+        if result.interrupted { throw LaunchError.interrupted }
         try failover?.awaitReturn()
     }
 
@@ -81,7 +81,10 @@ final class DemoLoad {
             node.state == .stopped
                 ? "\(node.id):down" : "\(node.id):\(status.shards.filter { $0.leader == node.id }.count)"
         }
-        for line in lines { Console.out("\(line) | leads \(leaders.joined(separator: " "))") }
+        for line in lines {
+            let unknown = line.contains(" unknown") ? "" : ", 0 unknown"
+            Console.out("\(line)\(unknown) | leads \(leaders.joined(separator: " "))")
+        }
     }
 }
 

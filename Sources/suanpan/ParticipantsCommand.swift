@@ -98,10 +98,12 @@ struct ParticipantsSet: ParsableCommand {
     @Option(help: "onboarding, active, sendSuspended, suspended or closing.") var status: String?
     @Option(help: "Largest net debit position, in minor units.") var limit: UInt64?
     @Option(help: "Money funded in advance, in minor units.") var funding: UInt64?
+    @Flag(help: "Also issue a certificate in the cluster's directory, so that it can instruct from here.")
+    var certificate = false
 
     func run() throws {
-        guard status != nil || limit != nil || funding != nil else {
-            throw FlagError("nothing to set: give --status, --limit or --funding")
+        guard status != nil || limit != nil || funding != nil || certificate else {
+            throw FlagError("nothing to set: give --status, --limit, --funding or --certificate")
         }
         let directory = location.directory
         let client = try Access.asOperator(directory)
@@ -122,6 +124,11 @@ struct ParticipantsSet: ParsableCommand {
             if let value, value > Limits.maximumParticipantLimit {
                 throw FlagError("--\(name) \(value): at most \(Limits.maximumParticipantLimit)")
             }
+        }
+        if certificate {
+            try directory.certificates.issue(participant: id, cluster: try directory.topology().cluster)
+            Console.out("issued \(directory.certificates.certificate(Certificates.name(of: id)))")
+            guard status != nil || limit != nil || funding != nil else { return }
         }
         changed.limit = limit ?? changed.limit
         changed.funding = funding ?? changed.funding
