@@ -32,6 +32,7 @@ extension Engine {
         let hash = group.stateHash()
         group.stateHashes.append(.init(shard: group.shard, index: group.applied, hash: hash))
         if group.stateHashes.count > 4 { group.stateHashes.removeFirst() }
+        compareStates(of: group.shard, at: group.applied)
         metrics.checkpoints += 1
         notice(
             .info, "checkpoint",

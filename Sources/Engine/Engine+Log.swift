@@ -106,6 +106,7 @@ extension Engine {
         for group in held {
             continueReplacement(of: group)
         }
+        watchDisputes()
         watchRecordReads()
         watchOutgoingSnapshot()
         watchIncomingSnapshot()

@@ -166,23 +166,11 @@ extension Engine {
             learnLeader(lead.shard, node, lead.term)
             if before != node { resendCredits(toShard: lead.shard) }
         }
-        if notice.hashes != peers[slot].notice?.hashes {
-            for hash in notice.hashes { compare(hash, from: node) }
-        }
+        let isNews = notice.hashes != peers[slot].notice?.hashes
         peers[slot].notice = notice
-    }
-
-    /// Two replicas that applied the same log hold the same state. Where they do not, wrong money is near: stop.
-    private func compare(_ theirs: NodeNotice.StateHash, from node: NodeID) {
-        guard let group = group(theirs.shard),
-            let mine = group.stateHashes.first(where: { $0.index == theirs.index }), mine.hash != theirs.hash
-        else { return }
-        metrics.stateHashMismatches += 1
-        fail(
-            "shard \(theirs.shard): the state at index \(theirs.index) hashes to \(String(mine.hash, radix: 16)) here and "
-                + "\(String(theirs.hash, radix: 16)) on node \(node). One of the two replicas is wrong; "
-                + "run `suanpan audit` before starting this node again"
-        )
+        if isNews {
+            for hash in notice.hashes { compareStates(of: hash.shard, at: hash.index) }
+        }
     }
 
     var directoryGroup: DirectoryGroup? { groups[0] as? DirectoryGroup }

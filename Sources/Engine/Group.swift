@@ -33,6 +33,7 @@ class Group {
     var stateHashes: [NodeNotice.StateHash] = []
     /// The membership in force after the entry at `applied`: what a checkpoint of it carries.
     private(set) var appliedMembership: Membership
+    var dispute: StateDispute?
     /// A checkpoint that waits until the own log is durable up to its index.
     var waitingCheckpoint: Checkpoint?
     /// A checkpoint, or an installed snapshot, is being written.

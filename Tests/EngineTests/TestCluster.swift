@@ -168,7 +168,11 @@ final class TestCluster {
 
     private func carryOut(_ effects: EngineEffects, of machine: Machine, _ engine: Engine) {
         machine.log += effects.log
-        if let fatal = effects.fatal { machine.fatal = fatal }
+        if let fatal = effects.fatal {
+            // The process ends: whatever else it wanted is not done.
+            machine.fatal = fatal
+            return kill(machine.replica.node)
+        }
         machine.heldOperations += effects.disk
         if !machine.holdsDisk { releaseDisk(machine) }
         for id in effects.dirty { deliver(engine.takeOutput(id), from: id, of: machine) }
