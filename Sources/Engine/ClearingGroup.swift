@@ -34,6 +34,8 @@ final class ClearingGroup: Group {
         var payload: Slab
         var requests: [PendingRequest]
         var records: Int
+        /// That the header names; what is stamped after it goes on from there.
+        var window: WindowID
         var closedAt: MonotonicTime
     }
 
@@ -42,6 +44,7 @@ final class ClearingGroup: Group {
         var term: Term
         var requests: [PendingRequest]
         var records: Int
+        var window: WindowID
         var closedAt: MonotonicTime
     }
 
@@ -99,7 +102,8 @@ final class ClearingGroup: Group {
     /// Sets the volatile stream state and the stamps back to what is applied and proposed.
     private func forgetStaged() {
         sequence = EntrySequence(
-            ledgerTime: sequence.ledgerTime, nextOrdinal: ledger.nextOrdinal + queuedRecords, window: sequence.window)
+            ledgerTime: sequence.ledgerTime, nextOrdinal: ledger.nextOrdinal + queuedRecords,
+            window: proposed.last?.window ?? ledger.currentWindow)
         waitingUpdate = nil
         waitingMarkers = []
         directoryPull = nil

@@ -34,7 +34,8 @@ extension Engine {
     /// Entries that the log read for a replica that restarted.
     func applyRead(_ entries: [RaftEntry], _ group: Group) {
         group.isReading = false
-        // What was read may have been replaced since by a snapshot and what follows it: Raft's log names the term that counts.
+        // What was read may have been replaced since by a snapshot and what follows it: Raft's log names the term that
+        // counts.
         for entry in entries
         where entry.index == group.applied.next && entry.index <= group.commit
             && group.raft.term(at: entry.index) == entry.term

@@ -8,8 +8,8 @@ import Raft
 /// ```
 ///  apply ──due──▶ encode ──▶ waits until the own log is durable up to there ──▶ written ──▶ durable ──▶ expire
 /// ```
-/// A checkpoint never covers more than the own log holds durably. So a checkpoint beyond the end of a recovered log is an installed
-/// snapshot, and nothing that this replica has acknowledged is missing from its log for another reason.
+/// A checkpoint never covers more than the own log holds durably. So a checkpoint beyond the end of a recovered log is
+/// an installed snapshot, and nothing that this replica has acknowledged is missing from its log for another reason.
 extension Engine {
     /// Takes a checkpoint where the log says that one is due: at the same index on all replicas.
     func takeCheckpointIfDue(_ group: Group) {
@@ -42,7 +42,8 @@ extension Engine {
             ])
     }
 
-    /// Whether continuing the newest checkpoint's chain is impossible, or reads mostly what no retained day needs any more.
+    /// Whether continuing the newest checkpoint's chain is impossible, or reads mostly what no retained day needs any
+    /// more.
     private func isChainSpent(_ infos: [CheckpointInfo], neededFrom: LogIndex) -> Bool {
         guard var info = infos.first else { return true }
         var (length, spent) = (1, 0)
@@ -87,7 +88,8 @@ extension Engine {
 
     // MARK: Expiry
 
-    /// How long a follower that is not heard keeps the leader's log from going: after that it is brought back by a snapshot.
+    /// How long a follower that is not heard keeps the leader's log from going: after that it is brought back by a
+    /// snapshot.
     private static let followerPatience = MonotonicTime.Span.seconds(30)
 
     /// Lets the log's oldest segments go where nobody needs them.
@@ -97,8 +99,8 @@ extension Engine {
             retained: held.map { (shard: $0.shard, from: firstNeeded($0)) }, ops: &effects.disk, events: &logEvents)
     }
 
-    /// The first entry of a group that must stay: for the records of retained days, for followers that replicate, and for the one that
-    /// a snapshot is on its way to.
+    /// The first entry of a group that must stay: for the records of retained days, for followers that replicate, and
+    /// for the one that a snapshot is on its way to.
     private func firstNeeded(_ group: Group) -> LogIndex {
         var from = group.neededFrom
         if let outgoing, outgoing.shard == group.shard { from = min(from, outgoing.index.next) }
@@ -109,8 +111,9 @@ extension Engine {
         return from
     }
 
-    /// Groups with little work never reach a checkpoint by bytes; theirs is taken before it holds the log back. One with no work at all
-    /// gets an empty entry first: a checkpoint needs a new index, and a segment goes only below the second newest checkpoint.
+    /// Groups with little work never reach a checkpoint by bytes; theirs is taken before it holds the log back. One
+    /// with no work at all gets an empty entry first: a checkpoint needs a new index, and a segment goes only below the
+    /// second newest checkpoint.
     func checkpointLaggards() {
         let active = log.lastAddress.segment
         for group in held where active >= group.checkpointSegment + configuration.checkpointLagSegments {
@@ -137,8 +140,8 @@ extension Engine {
         notice(.notice, "fence", [("shard", "\(group.shard)"), ("fence", "\(fence.rawValue)")])
     }
 
-    /// Writes one closing mark once nothing was appended for a while: it tells that the last group was durable, so that damage
-    /// in it is never taken for a torn tail.
+    /// Writes one closing mark once nothing was appended for a while: it tells that the last group was durable, so that
+    /// damage in it is never taken for a torn tail.
     func closeIdleLog() {
         if log.appendedThrough != idleAfter {
             idleAfter = log.appendedThrough

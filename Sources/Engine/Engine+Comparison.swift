@@ -66,8 +66,8 @@ extension Engine {
                 records: records))
     }
 
-    /// In a closed day nothing is decided any more, so apply says "not open" even for an id that was accepted while it was open: who asks
-    /// again must hear of that, or pays twice.
+    /// In a closed day nothing is decided any more, so apply says "not open" even for an id that was accepted while it
+    /// was open: who asks again must hear of that, or pays twice.
     private func resolveClosedDay(_ id: TransactionID, _ ledger: ShardLedger, _ decision: inout Decision) {
         if let hit = ledger.lookup(id) {
             decision.outcomeCode = hit.outcome.rawValue
@@ -129,8 +129,8 @@ extension Engine {
         ended(comparison)
     }
 
-    /// An original cannot be read here: the other replicas are asked. Where none has it the request is refused rather than answered from
-    /// half the facts.
+    /// An original cannot be read here: the other replicas are asked. Where none has it the request is refused rather
+    /// than answered from half the facts.
     func originalUnreadable(_ token: UInt64, _ what: String) {
         if let inquiry = inquiries.removeValue(forKey: token) { return reply(nil, to: inquiry) }
         guard let read = originalReads.removeValue(forKey: token) else { return }

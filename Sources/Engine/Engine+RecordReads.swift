@@ -51,8 +51,8 @@ struct OriginalRecord {
     }
 }
 
-/// Records that this replica's log does not hold, or not whole: a snapshot brings outcomes and no bodies. Another replica that has applied
-/// them reads them from its log, with the checksum of the entry compared.
+/// Records that this replica's log does not hold, or not whole: a snapshot brings outcomes and no bodies. Another
+/// replica that has applied them reads them from its log, with the checksum of the entry compared.
 extension Engine {
     private static let patience = MonotonicTime.Span.seconds(1)
 
@@ -87,7 +87,8 @@ extension Engine {
         }
     }
 
-    /// A peer asks for a record. Only what this replica has applied is told: above that its log may hold what never was committed.
+    /// A peer asks for a record. Only what this replica has applied is told: above that its log may hold what never was
+    /// committed.
     func receiveRecordRequest(_ reader: inout WireReader, from node: NodeID) throws(WireError) {
         let inquiry = RecordInquiry(node: node, shard: try reader.id(), token: try reader.u64())
         let ordinal: Ordinal = try reader.id()

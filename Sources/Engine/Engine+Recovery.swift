@@ -80,7 +80,8 @@ extension Engine {
                     shardCount: configuration.topology.shardCount, options: configuration.ledgerOptions)
                 let group = ClearingGroup(
                     shard: shard, placement: placement, raft: raft, applied: applied, appliedTerm: term,
-                    appliedMembership: membership, ledger: ledger ?? fresh, shardCount: configuration.topology.shardCount)
+                    appliedMembership: membership, ledger: ledger ?? fresh,
+                    shardCount: configuration.topology.shardCount)
                 clearingHeld.append(group)
                 add(group)
             }
@@ -94,8 +95,8 @@ extension Engine {
         }
     }
 
-    /// A crash came between a snapshot's checkpoint and the log's new start: the log disagrees with what is known to be committed,
-    /// and starts behind the checkpoint now.
+    /// A crash came between a snapshot's checkpoint and the log's new start: the log disagrees with what is known to be
+    /// committed, and starts behind the checkpoint now.
     private func startBehind(_ info: CheckpointInfo, _ state: inout RecoveredState, _ shard: ShardID) {
         guard info.index > state.snapshotIndex, log.term(of: shard, at: info.index) != info.term else { return }
         notice(.warning, "log replaced by its snapshot", [("shard", "\(shard)"), ("index", "\(info.index)")])

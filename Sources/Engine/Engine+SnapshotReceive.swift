@@ -10,8 +10,8 @@ import Wire
 ///  chunks ──▶ whole, checksum right, restored in memory ──▶ written as a stand-alone checkpoint ──▶ durable:
 ///             log start behind it, Raft told, state machine replaced ──▶ installed
 /// ```
-/// Up to "durable" nothing of the group has changed. From then on a crash finds the checkpoint, and recovery starts from it: the log below
-/// counts for nothing where it disagrees.
+/// Up to "durable" nothing of the group has changed. From then on a crash finds the checkpoint, and recovery starts
+/// from it: the log below counts for nothing where it disagrees.
 final class IncomingSnapshot {
     static let patience = MonotonicTime.Span.seconds(30)
 
@@ -146,8 +146,8 @@ extension Engine {
             let restored = incoming.restored
         else { return }
         let head = incoming.first.head
-        // The index part of a checkpoint to come covers what this replica applied since its own last one, which is more than
-        // what it gains behind the snapshot: overlaps are harmless.
+        // The index part of a checkpoint to come covers what this replica applied since its own last one, which is more
+        // than what it gains behind the snapshot: overlaps are harmless.
         guard !group.isLeader, group.raft.halted == nil, head.index > group.raft.commit, head.index > group.applied
         else { return dropIncoming("this replica has as much already", refuse: true) }
         log.appendLogStart(shard: group.shard, index: head.index, term: head.term, membership: head.membership)
@@ -176,7 +176,9 @@ extension Engine {
 
     /// Ends a transfer whose sender fell silent.
     func watchIncomingSnapshot() {
-        guard let incoming, incoming.restored == nil, now - incoming.heardAt >= IncomingSnapshot.patience else { return }
+        guard let incoming, incoming.restored == nil, now - incoming.heardAt >= IncomingSnapshot.patience else {
+            return
+        }
         dropIncoming("the sender fell silent", refuse: false)
     }
 

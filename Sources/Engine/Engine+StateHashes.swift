@@ -3,8 +3,9 @@ import Raft
 
 /// Replicas that applied the same log hold the same state. Where they do not, wrong money is near.
 ///
-/// Each replica hashes its state at every checkpoint and tells its peers. The replica that a majority of the voters contradicts stops; one that
-/// agrees with a majority goes on and raises the alarm. While neither is known both wait a little for the others, then stop.
+/// Each replica hashes its state at every checkpoint and tells its peers. The replica that a majority of the voters
+/// contradicts stops; one that agrees with a majority goes on and raises the alarm. While neither is known both wait a
+/// little for the others, then stop.
 extension Engine {
     private static let patience = MonotonicTime.Span.seconds(5)
 

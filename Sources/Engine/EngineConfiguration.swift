@@ -17,7 +17,8 @@ public struct EngineConfiguration: Sendable {
     public var ledgerOptions: LedgerOptions
     /// Bytes of a snapshot in one frame.
     public var snapshotChunkBytes = 512 << 10
-    /// A group whose newest checkpoint lies this many segments back takes one out of turn: it would hold the log's start back.
+    /// A group whose newest checkpoint lies this many segments back takes one out of turn: it would hold the log's
+    /// start back.
     public var checkpointLagSegments: UInt64 = 4
 
     public init(

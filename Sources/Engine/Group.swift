@@ -111,7 +111,8 @@ class Group {
 
     /// Whether this log index is where all replicas take a checkpoint.
     var checkpointDue: Bool { false }
-    /// Index that the oldest retained business day needs: entries from here on stay, for their records may be asked for.
+    /// Index that the oldest retained business day needs: entries from here on stay, for their records may be asked
+    /// for.
     var neededFrom: LogIndex { applied.next }
     /// Whether a checkpoint is the whole state anyway.
     var alwaysStandsAlone: Bool { true }

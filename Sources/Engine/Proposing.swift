@@ -36,7 +36,9 @@ extension ClearingGroup {
         swap(&entry, &open)
         let (requests, records, flush) = (entry.requests, entry.records, entry.flush)
         let payload = sequence.seal(entry.takeBuilder(), wall: wall, flush: flush)
-        closed.append(ClosedEntry(payload: payload, requests: requests, records: records, closedAt: now))
+        closed.append(
+            ClosedEntry(
+                payload: payload, requests: requests, records: records, window: sequence.window, closedAt: now))
     }
 
     private func propose(_ entry: ClosedEntry, now: MonotonicTime, in engine: Engine) {
@@ -48,7 +50,8 @@ extension ClearingGroup {
         }
         proposed.append(
             ProposedEntry(
-                index: index, term: term, requests: entry.requests, records: entry.records, closedAt: entry.closedAt))
+                index: index, term: term, requests: entry.requests, records: entry.records, window: entry.window,
+                closedAt: entry.closedAt))
         lastProposal = now
     }
 

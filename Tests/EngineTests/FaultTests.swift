@@ -138,10 +138,11 @@ struct FaultTests {
         // Two other disks are a majority.
         let during = scenario.payment(11, from: 0, to: 1)
         decided.append((during, try #require(scenario.decide(during))))
-        let moved = cluster.reaches(cluster.machines.contains { machine in
-            machine.replica.node != stalled
-                && machine.engine!.groupStatuses().contains { $0.shard == ShardID(1) && $0.part == .leader }
-        }, within: 3_000)
+        let moved = cluster.reaches(
+            cluster.machines.contains { machine in
+                machine.replica.node != stalled
+                    && machine.engine!.groupStatuses().contains { $0.shard == ShardID(1) && $0.part == .leader }
+            }, within: 3_000)
         #expect(moved)
         decided += try scenario.pay(20...30)
         cluster.machine(stalled).holdsDisk = false
