@@ -32,18 +32,8 @@ extension Engine {
             notice(
                 .error, "checkpoint damaged; an earlier one is used", [("shard", "\(shard)"), ("index", "\(index)")])
         case .damaged(let shard, let from, let through, let file, let offset):
-            metrics.damagedRecords += 1
-            notice(
-                .error, "damaged records",
-                [
-                    ("shard", "\(shard)"), ("from", "\(from)"), ("through", "\(through)"), ("file", "\(file)"),
-                    ("offset", "\(offset)"),
-                ])
-        case .holesFilled(let shard):
-            guard let group = group(shard) else { return }
-            group.raft.holeRepaired(&raftEffects)
-            process(group)
-            notice(.notice, "damage repaired", [("shard", "\(shard)")])
+            foundDamage(shard, from: from, through: through, file: file, offset: offset)
+        case .holesFilled(let shard): holesFilled(shard)
         case .logStartMoved(let shard, let index, _): group(shard)?.raft.compact(through: index)
         case .expired(let segment): notice(.info, "segment expired", [("segment", "\(segment)")])
         case .freeSpace(let bytes): freeBytes = bytes
@@ -73,6 +63,7 @@ extension Engine {
             guard let group = group(shard) else { return }
             group.raft.entriesLoaded(for: follower, entries, now: now, &raftEffects)
             process(group)
+        case .repair(let inquiry): answer(inquiry, entries)
         case nil: break
         }
     }
@@ -86,6 +77,7 @@ extension Engine {
             guard let group = group(shard) else { return }
             group.raft.entriesLoaded(for: follower, [], now: now, &raftEffects)
             process(group)
+        case .repair: break
         case nil: originalUnreadable(token, reason)
         }
     }
@@ -106,6 +98,7 @@ extension Engine {
         for group in held {
             continueReplacement(of: group)
         }
+        repairHoles()
         watchDisputes()
         watchRecordReads()
         watchOutgoingSnapshot()

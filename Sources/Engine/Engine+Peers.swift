@@ -132,6 +132,8 @@ extension Engine {
         case .snapshotReply:
             receive(try SnapshotReply(decoding: &reader), from: replica)
         case .recordRequest: try receiveRecordRequest(&reader, from: replica.node)
+        case .repairRequest: try receiveRepairRequest(&reader, from: replica.node)
+        case .repairReply: try receiveRepairReply(&reader, from: replica.node)
         case .recordReply: try receiveRecordReply(&reader, from: replica.node)
         case .goodbye:
             connection.saidGoodbye = true

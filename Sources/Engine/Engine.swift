@@ -92,6 +92,7 @@ public final class Engine {
     enum LogRead {
         case apply(ShardID)
         case follower(ShardID, ReplicaID)
+        case repair(RepairInquiry)
     }
 
     public init(configuration: EngineConfiguration, now: MonotonicTime, wall: WallTime) {

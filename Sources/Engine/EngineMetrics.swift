@@ -19,6 +19,9 @@ public struct EngineMetrics: Sendable {
     public var snapshotsSent: UInt64 = 0
     public var snapshotsInstalled: UInt64 = 0
     public var damagedRecords: UInt64 = 0
+    public var repairsAsked: UInt64 = 0
+    /// Entries that could not be read back and were written again as a peer had them.
+    public var repairedEntries: UInt64 = 0
     public var stateHashMismatches: UInt64 = 0
     public var creditBatchesSent: UInt64 = 0
     /// Answers given, by outcome code; duplicates and conflicts count under `answers` too.

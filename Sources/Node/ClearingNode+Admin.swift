@@ -58,6 +58,8 @@ extension ClearingNode {
         text.counter("suanpan_elections_won_total", "Times a replica of this node became leader.", counts.elections)
         text.counter("suanpan_checkpoints_total", "Checkpoints begun.", counts.checkpoints)
         text.counter(
+            "suanpan_repaired_entries_total", "Damaged entries written again from a peer.", counts.repairedEntries)
+        text.counter(
             "suanpan_damaged_records_total", "Log records or checkpoints found damaged.", counts.damagedRecords)
         text.counter(
             "suanpan_credit_batches_sent_total", "Credit batches sent, repeats included.", counts.creditBatchesSent)

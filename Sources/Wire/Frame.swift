@@ -35,6 +35,8 @@ public enum FrameType: UInt8, Sendable, CaseIterable {
     case snapshotReply = 72
     case recordRequest = 73
     case recordReply = 74
+    case repairRequest = 75
+    case repairReply = 76
 }
 
 /// The 16 bytes in front of every frame: length of the whole frame (32), type (8), protocol version (8), reserved

@@ -41,6 +41,22 @@ final class MemoryDisk {
         return copy
     }
 
+    /// Flips one bit where `pattern` first stands in a segment; false if it stands in none.
+    func flipBit(where pattern: [UInt8]) -> Bool {
+        for (name, bytes) in files {
+            guard case .segment = name else { continue }
+            guard
+                let place = bytes.indices.dropLast(pattern.count).first(where: { place in
+                    bytes[place] == pattern[0] && bytes[place..<place + pattern.count].elementsEqual(pattern)
+                })
+            else { continue }
+            files[name]![place] ^= 1
+            synced[name]![place] ^= 1
+            return true
+        }
+        return false
+    }
+
     /// The power fails: what was not synced is gone.
     func losePower() { files = synced }
 

@@ -1,0 +1,42 @@
+import ClearingModel
+import Engine
+import Testing
+import Wire
+
+@Suite("Damage on one disk")
+struct RepairTests {
+    @Test("a flipped bit in an old entry is found at start, fetched from a peer, and nothing wrong is served")
+    func flippedBit() throws {
+        let scenario = try Scenario()
+        let cluster = scenario.cluster
+        var decided: [(Instruction, Decision)] = []
+        for number in UInt64(1)...60 {
+            let payment = scenario.payment(number, from: 0, to: 1)
+            decided.append((payment, try #require(scenario.decide(payment))))
+        }
+        let shard = cluster.topology.slots.route(decided[0].0.id)
+        let leader = try #require(cluster.leader(of: shard))
+        let victim = try #require(cluster.machines.map(\.replica.node).first { $0 != leader })
+        cluster.kill(victim)
+        let flipped = decided[9].0.withBytes { cluster.machine(victim).disk.flipBit(where: Array($0.prefix(48))) }
+        #expect(flipped)
+        cluster.start(victim)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level)
+        let metrics = try #require(cluster.machine(victim).engine).metrics
+        #expect(metrics.damagedRecords > 0 && metrics.repairedEntries > 0)
+
+        // The repaired replica alone with one other decides and remembers as before.
+        cluster.kill(leader)
+        for (payment, decision) in decided {
+            let again = try #require(scenario.decide(payment))
+            #expect(again.answer == .duplicate && again.outcome == decision.outcome && again.index == decision.index)
+        }
+        // And the repair outlives a restart.
+        cluster.kill(victim)
+        cluster.start(victim)
+        let healthy = cluster.reaches(cluster.machine(victim).engine?.isRunning == true)
+        #expect(healthy)
+        #expect(try #require(cluster.machine(victim).engine).metrics.damagedRecords == 0)
+    }
+}
