@@ -70,3 +70,17 @@ struct ByteReader {
         guard left == 0 else { throw DecodeError("\(left) bytes behind the end of \(what)") }
     }
 }
+
+extension [UInt8] {
+    /// Lends the bytes to a decoder.
+    func decode(_ body: (UnsafeRawBufferPointer) throws(DecodeError) -> Void) throws(DecodeError) {
+        let result = withUnsafeBytes { bytes -> Result<Void, DecodeError> in
+            do throws(DecodeError) {
+                return .success(try body(bytes))
+            } catch {
+                return .failure(error)
+            }
+        }
+        try result.get()
+    }
+}

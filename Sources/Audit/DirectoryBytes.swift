@@ -62,16 +62,19 @@ extension ByteReader {
     mutating func directoryChanges() throws(DecodeError) -> [DirectoryItem] {
         let count = try count("directory changes", atMost: 2_000)
         var items: [DirectoryItem] = []
-        for _ in 0..<count {
-            let tag: UInt8 = try take("a directory change")
-            switch tag {
-            case 1: items.append(.participant(try participant()))
-            case 2: items.append(.mandate(try mandate()))
-            default: throw DecodeError("a directory change with tag \(tag)")
-            }
-        }
+        for _ in 0..<count { items.append(try directoryItem()) }
         try end("a directory change")
         return items
+    }
+
+    /// A tag and the 28 or 36 bytes behind it.
+    mutating func directoryItem() throws(DecodeError) -> DirectoryItem {
+        let tag: UInt8 = try take("a directory change")
+        switch tag {
+        case 1: return .participant(try participant())
+        case 2: return .mandate(try mandate())
+        default: throw DecodeError("a directory change with tag \(tag)")
+        }
     }
 }
 

@@ -2,8 +2,11 @@ import ClearingModel
 
 /// The directory, replayed from group 0: every change under its version, and what the shards say they were sent.
 final class DirectoryModel {
-    /// Change `v` stands at `v − 1`.
-    private var changes: [DirectoryItem] = []
+    /// By version; of those before a restored state only what is still in force.
+    private var changes: [UInt64: DirectoryItem] = [:]
+    private(set) var version: UInt64 = 0
+    /// Version of the state that the replay began from.
+    private var restoredVersion: UInt64 = 0
     /// Version of the last change of each record.
     private var current: [DirectoryItem.Key: UInt64] = [:]
     private var participantCount = 0
@@ -11,8 +14,6 @@ final class DirectoryModel {
     private let calendar: ClearingCalendar
 
     init(calendar: ClearingCalendar) { self.calendar = calendar }
-
-    var version: UInt64 { UInt64(changes.count) }
 
     /// Applies one entry of the directory.
     func apply(_ head: EntryHead) throws(DecodeError) {
@@ -36,14 +37,15 @@ final class DirectoryModel {
         }
         (participantCount, mandateCount) = (participants, mandates)
         for item in items {
-            changes.append(item)
+            version += 1
+            changes[version] = item
             current[item.key] = version
         }
     }
 
     private func participant(_ id: ParticipantID, _ pending: [DirectoryItem.Key: DirectoryItem]) -> Participant? {
         let key = DirectoryItem.Key.participant(id)
-        let item = pending[key] ?? current[key].map { changes[Int($0) - 1] }
+        let item = pending[key] ?? current[key].flatMap { changes[$0] }
         if case .participant(let one)? = item { return one }
         return nil
     }
@@ -83,16 +85,41 @@ final class DirectoryModel {
         }
         var sent: Set<UInt64> = []
         for (itemVersion, item) in page.items {
-            if changes[Int(itemVersion) - 1] != item {
-                return "version \(itemVersion) is \(item), the directory decided \(changes[Int(itemVersion) - 1])"
+            // A version before the restored state that was overtaken since: what it was is not known any more.
+            let decided = changes[itemVersion]
+            if decided != item, decided != nil || itemVersion > restoredVersion {
+                return "version \(itemVersion) is \(item), the directory decided \(decided.map { "\($0)" } ?? "nothing")"
             }
             sent.insert(itemVersion)
         }
         // A change that was left out must have been overtaken by a later one of the same record.
         for missing in page.after..<page.through where !sent.contains(missing + 1) {
-            let later = current[changes[Int(missing)].key]!
-            if later == missing + 1 { return "version \(missing + 1) is missing: \(changes[Int(missing)])" }
+            guard let item = changes[missing + 1] else { continue }
+            if current[item.key] == missing + 1 { return "version \(missing + 1) is missing: \(item)" }
         }
         return nil
+    }
+
+    /// Takes over a checkpoint's state of the directory, in which every record stands under its last version.
+    func restore(_ state: UnsafeRawBufferPointer, cluster: ClusterID) throws(DecodeError) {
+        var reader = ByteReader(state)
+        try reader.stateHead(shard: 0, shardCount: 0, cluster: cluster)
+        _ = try reader.take(24, "a directory's place")
+        let newest: UInt64 = try reader.take("a directory's version")
+        _ = try reader.take(16 + 8, "a directory's counts")
+        let count = try reader.count("directory records", atMost: Limits.maximumParticipants + Limits.maximumMandates)
+        var restored: [UInt64: DirectoryItem] = [:]
+        for _ in 0..<count {
+            let version: UInt64 = try reader.take("a directory version")
+            guard version <= newest else { throw DecodeError("version \(version) above \(newest)") }
+            restored[version] = try reader.directoryItem()
+        }
+        try reader.end("a directory's state")
+        changes = restored
+        (version, restoredVersion) = (newest, newest)
+        for (version, item) in restored {
+            current[item.key] = version
+            if case .participant = item { participantCount += 1 } else { mandateCount += 1 }
+        }
     }
 }

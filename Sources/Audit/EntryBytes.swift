@@ -117,14 +117,7 @@ struct BatchBytes {
         rows = []
         rows.reserveCapacity(lines)
         for _ in 0..<lines {
-            let participant: UInt32 = try reader.take("a credit line")
-            let scheme: UInt16 = try reader.take("a credit line")
-            try reader.zero(UInt16.self, "a credit line's reserved field")
-            let window: UInt32 = try reader.take("a credit line")
-            try reader.zero(UInt32.self, "a credit line's reserved field")
-            let row = CreditRow(
-                participant: participant, window: WindowID(scheme: SchemeID(scheme), number: window),
-                amount: try reader.take("a credit line"), payments: try reader.take("a credit line"))
+            let row = try reader.row()
             guard row.participant > 0, row.payments > 0 else { throw DecodeError("a credit line without participant or payment") }
             if let before = rows.last, (before.participant, before.window) >= (row.participant, row.window) {
                 throw DecodeError("credit lines out of order at participant \(row.participant)")

@@ -11,6 +11,7 @@ struct JournalCheck {
     private(set) var unknownOther: UInt64 = 0
     private(set) var unknownNeverDecided: UInt64 = 0
     private(set) var lines: UInt64 = 0
+    private var beforeStart: UInt64 = 0
 
     private let replay: Replay
     private let findings: Findings
@@ -47,6 +48,10 @@ struct JournalCheck {
                 }
                 if carried.count < chunk { carried.append(contentsOf: bytes[start...]) }
             }
+        }
+        if beforeStart > 0 {
+            findings.unchecked(
+                "\(path): \(beforeStart) acknowledged decisions stand in entries that no node has any more")
         }
         // A generator that was killed, or still writes, leaves half a line.
         if !carried.isEmpty { findings.note("\(path): the last line is incomplete and was left out") }
@@ -89,6 +94,10 @@ struct JournalCheck {
             return lose(line, "there is no shard \(line.shard)")
         }
         let slot = Int(line.slot)
+        guard line.index > shard.start else {
+            beforeStart += 1
+            return
+        }
         guard let ordinal = outcomes.ordinal(index: line.index, slot: slot) else {
             if shard.isComplete { return lose(line, "the log has no such record") }
             return findings.unchecked("\(name(line)): shard \(line.shard) was not replayed up to entry \(line.index)")
@@ -106,14 +115,19 @@ struct JournalCheck {
                 "\(name(line)): acknowledged with ledger time \(line.ledgerTime) and window \(line.window), entry "
                     + "\(line.index) of shard \(line.shard) has \(head.ledgerTime) and \(head.window)")
         }
-        compare(line, code, outcomes, ordinal)
+        compare(line, code, outcomes, ordinal, shard.model)
     }
 
-    private mutating func compare(_ line: JournalLine, _ code: UInt8?, _ outcomes: OutcomeStore, _ ordinal: UInt64) {
+    private mutating func compare(
+        _ line: JournalLine, _ code: UInt8?, _ outcomes: OutcomeStore, _ ordinal: UInt64, _ model: ShardModel?
+    ) {
         let found = outcomes[ordinal] & 0x7F
         if found == 0 {
-            guard let original = outcomes.find(line.id), let place = outcomes.place(of: original) else { return }
-            let first = outcomes[original] & 0x7F
+            let original = outcomes.find(line.id)
+            let place =
+                original.flatMap { outcomes.place(of: $0) }.map { "entry \($0.index), slot \($0.slot)" }
+                ?? "an entry before the replay's start"
+            let first = original.map { outcomes[$0] & 0x7F } ?? model?.restored.find(line.id)?.outcome ?? 0
             let accepted = Outcome.accepted.rawValue
             if code == accepted, first == accepted, outcomes[ordinal] & 0x80 == 0 {
                 doubled += 1
@@ -121,7 +135,7 @@ struct JournalCheck {
             }
             findings.problem(
                 "\(name(line)): acknowledged as decided (\(Self.outcome(code))) in entry \(line.index), slot \(line.slot) "
-                    + "of shard \(line.shard), but entry \(place.index), slot \(place.slot) had decided the id before "
+                    + "of shard \(line.shard), but \(place) had decided the id before "
                     + "(\(Self.outcome(first)))")
         } else if let code, code != found {
             findings.problem(
@@ -145,10 +159,13 @@ struct JournalCheck {
     /// What became of an attempt that got no reply.
     private mutating func resolve(_ line: JournalLine) {
         let owner = replay.topology.slots.route(line.transactionID)
-        guard let outcomes = shard(UInt64(owner.rawValue))?.outcomes, let ordinal = outcomes.find(line.id) else {
+        let shard = shard(UInt64(owner.rawValue))
+        guard let outcomes = shard?.outcomes,
+            let code = outcomes.find(line.id).map({ outcomes[$0] & 0x7F }) ?? shard?.model?.restored.find(line.id)?.outcome
+        else {
             unknownNeverDecided += 1
             return
         }
-        if outcomes[ordinal] & 0x7F == Outcome.accepted.rawValue { unknownAccepted += 1 } else { unknownOther += 1 }
+        if code == Outcome.accepted.rawValue { unknownAccepted += 1 } else { unknownOther += 1 }
     }
 }

@@ -3,14 +3,30 @@ import Glibc
 
 /// A checkpoint file that a node holds, from its valid header.
 struct CheckpointFile {
+    var node: NodeID
     var shard: UInt16
     var index: UInt64
     var term: UInt64
     var path: String
-    /// Section 0: the ledger's whole state.
-    var stateOffset: Int
-    var stateLength: Int
-    var stateCRC: UInt32
+    /// The checkpoint whose index this one continues; 0 if it stands alone.
+    var previous: UInt64
+    /// Section 0 is the ledger's whole state, section 1 its part of the index.
+    var sections: [Section]
+
+    struct Section {
+        var offset: Int
+        var length: Int
+        var crc: UInt32
+    }
+
+    /// A section's bytes; `nil` where they are damaged. One that is not there is empty.
+    func section(_ at: Int) -> [UInt8]? {
+        guard at < sections.count else { return [] }
+        guard let bytes = DataFile(path)?.bytes(sections[at].offset, sections[at].length),
+            bytes.withUnsafeBytes({ $0.crc() }) == sections[at].crc
+        else { return nil }
+        return bytes
+    }
 }
 
 /// One node's data directory: reads its log into one `ReplicaLog` per shard, and goes on where it stopped when asked again.
@@ -260,22 +276,27 @@ final class NodeReader {
         return names.compactMap { name in
             guard name.hasPrefix("checkpoint-"), name.hasSuffix(".state") else { return nil }
             let path = "\(directory)/\(name)"
-            let found = DataFile(path)?.bytes(0, 4_096)?.withUnsafeBytes { Self.checkpoint($0, path, cluster) }
+            let found = DataFile(path)?.bytes(0, 4_096)?.withUnsafeBytes { checkpoint($0, path) }
             if found == nil { findings.note("node \(node): the header of \(path) is damaged") }
             return found
         }
     }
 
-    private static func checkpoint(_ bytes: UnsafeRawBufferPointer, _ path: String, _ cluster: ClusterID) -> CheckpointFile? {
+    private func checkpoint(_ bytes: UnsafeRawBufferPointer, _ path: String) -> CheckpointFile? {
         guard bytes.little(0, UInt64.self) == 0x504B_434E_4150_5553, bytes.little(8, UInt32.self) == 1,
             bytes.cluster(16) == cluster, bytes.little(4_092, UInt32.self) == bytes.slice(0, 4_092).crc(),
-            bytes.little(56, UInt32.self) >= 1
+            (1...8).contains(bytes.little(56, UInt32.self))
         else { return nil }
-        let (offset, length) = (bytes.little(64, UInt64.self), bytes.little(72, UInt64.self))
-        guard offset < 1 << 40, length < 1 << 40 else { return nil }
+        let sections = (0..<Int(bytes.little(56, UInt32.self))).map { at in
+            CheckpointFile.Section(
+                offset: Int(truncatingIfNeeded: bytes.little(64 + at * 24, UInt64.self)),
+                length: Int(truncatingIfNeeded: bytes.little(72 + at * 24, UInt64.self)), crc: bytes.little(80 + at * 24))
+        }
+        guard sections.allSatisfy({ (0...1 << 40).contains($0.offset) && (0...1 << 40).contains($0.length) }) else {
+            return nil
+        }
         return CheckpointFile(
-            shard: UInt16(truncatingIfNeeded: bytes.little(12, UInt32.self)), index: bytes.little(32),
-            term: bytes.little(40), path: path, stateOffset: Int(offset), stateLength: Int(length),
-            stateCRC: bytes.little(80))
+            node: node, shard: UInt16(truncatingIfNeeded: bytes.little(12, UInt32.self)), index: bytes.little(32),
+            term: bytes.little(40), path: path, previous: bytes.little(48), sections: sections)
     }
 }

@@ -2,13 +2,14 @@
 final class OutcomeStore {
     private let log: ShardLog
     private let files: FileCache
+    /// By id, the record that decided it, counted from the first one of the replay.
     let ids = IDTable()
     /// The first entry's index; ordinals of the entries from there on follow, one each.
     private var firstIndex: UInt64 = 0
     private let firstOrdinals = Column<UInt64>()
     /// Outcome codes from `baseOrdinal` on; 0 = the id was decided before.
     private let codes = Column<UInt8>()
-    private var baseOrdinal: UInt64 = 0
+    private(set) var baseOrdinal: UInt64 = 0
 
     init(log: ShardLog, files: FileCache) {
         self.log = log
@@ -84,8 +85,21 @@ final class OutcomeStore {
         return files.read(found.reader, found.ref.segment, Int(found.ref.offset) + offset, into: target)
     }
 
+    /// The ordinal under which an id was decided, and the free cell of `ids` where it was not.
+    @inline(__always)
+    func find(_ id: IDWords, hash: UInt64) -> (ordinal: UInt64?, cell: Int) {
+        let found = ids.find(id, hash: hash) { self.id(at: $0 &+ baseOrdinal) == id }
+        return (found.ordinal.map { $0 &+ baseOrdinal }, found.cell)
+    }
+
+    /// Notes in a free cell that `find` gave who decided the id.
+    @inline(__always)
+    func fill(_ cell: Int, hash: UInt64, ordinal: UInt64) {
+        ids.fill(cell, hash: hash, ordinal: ordinal &- baseOrdinal)
+    }
+
     /// Who decided an id, where it was decided at all.
     func find(_ id: IDWords) -> UInt64? {
-        ids.find(id, hash: id.hash) { self.id(at: $0) == id }.ordinal
+        find(id, hash: id.hash).ordinal
     }
 }

@@ -18,8 +18,8 @@ final class Replay {
         let model = DirectoryModel(calendar: topology.calendar)
         self.streams = streams
         directory = ShardReplay(
-            shard: 0, log: logs[0], model: nil, outcomes: nil, directory: model, checkpoints: checkpoints,
-            findings: findings)
+            shard: 0, log: logs[0], model: nil, outcomes: nil, directory: model, cluster: topology.cluster,
+            checkpoints: checkpoints, findings: findings)
         shards = logs.dropFirst().map { log in
             let outcomes = OutcomeStore(log: log, files: files)
             let shard = ShardModel(
@@ -27,7 +27,7 @@ final class Replay {
                 findings: findings)
             return ShardReplay(
                 shard: log.shard, log: log, model: shard, outcomes: outcomes, directory: model,
-                checkpoints: checkpoints, findings: findings)
+                cluster: topology.cluster, checkpoints: checkpoints, findings: findings)
         }
     }
 

@@ -39,8 +39,9 @@ struct ReplicaLog {
     /// More entries than this in one gap are no gap but a broken record.
     static let maximumGap: UInt64 = 1 << 26
 
-    /// Entries above this index are in `refs`.
+    /// Entries above this index are in `refs`; those below went with their segments, or were never here.
     private(set) var base: UInt64 = 0
+    private var baseTerm: UInt64 = 0
     private(set) var refs: [EntryRef] = []
     /// The last entry before the log's start.
     private(set) var startIndex: UInt64 = 0
@@ -63,13 +64,13 @@ struct ReplicaLog {
     /// Term of an entry, or of the start; `nil` where it is unknown.
     func term(_ index: UInt64) -> UInt64? {
         if let ref = ref(index), !ref.isHole { return UInt64(ref.term) }
-        return index == startIndex ? startTerm : nil
+        return index == base ? baseTerm : index == startIndex ? startTerm : nil
     }
 
     /// The term of the last entry whose term is known.
     var lastTerm: UInt64 {
         for ref in refs.reversed() where !ref.isHole { return UInt64(ref.term) }
-        return startTerm
+        return baseTerm
     }
 
     /// The membership in force at an index.
@@ -98,7 +99,7 @@ struct ReplicaLog {
             if record.isGood { refs[Int(record.index - base - 1)] = EntryRef(record, segment: segment) }
         case .logStart:
             guard let membership, record.index <= 1 << 62, record.extra <= 1 << 62 else { return false }
-            return start(after: record.index, term: record.term, last: record.extra, membership)
+            return start(record, membership)
         }
         return true
     }
@@ -131,14 +132,17 @@ struct ReplicaLog {
         }
     }
 
-    private mutating func start(after index: UInt64, term: UInt64, last newLast: UInt64, _ voters: Voters) -> Bool {
+    private mutating func start(_ record: LogRecord, _ voters: Voters) -> Bool {
+        let (index, term, newLast) = (record.index, record.term, record.extra)
         defer { isStarted = true }
         if !isStarted {
-            (base, startIndex, startTerm) = (index, index, term)
+            // What the log held then stood in segments before the first one that is left.
+            (base, baseTerm) = newLast > index ? (newLast, record.previousTerm) : (index, term)
+            (startIndex, startTerm) = (index, term)
             memberships = [(index, voters)]
-            return newLast <= index || fill(through: newLast)
+            return true
         }
-        let stays = newLast > index || (index <= last && self.term(index) == term)
+        let stays = newLast > index || index < base || (index <= last && self.term(index) == term)
         if stays {
             if newLast < last { truncate(from: max(newLast, base) + 1) }
             guard fill(through: newLast) else { return false }
@@ -151,7 +155,7 @@ struct ReplicaLog {
                 refs[Int(above - base - 1)] = .hole
                 above -= 1
             }
-            if index > last, !fill(through: index) || index < base { (base, refs) = (index, []) }
+            if index > last, !fill(through: index) { (base, baseTerm, refs) = (index, term, []) }
         }
         (startIndex, startTerm) = (index, term)
         if memberships.last?.index ?? 0 <= index, memberships.last?.voters != voters {

@@ -152,11 +152,14 @@ extension ShardModel {
         outgoing[destination].last = cursor
         outgoing[destination].unconfirmed.append(cursor)
         mix(cursor.hash)
+        streams.close(closed(cursor, rows), from: shard, to: destination)
+    }
+
+    /// A batch for the books of the streams. Every creditor is known.
+    func closed(_ cursor: StreamCursor, _ rows: [CreditRow]) -> StreamBook.Closed {
         let amounts = amounts(rows)
-        streams.close(
-            StreamBook.Closed(
-                cursor: cursor, lines: rows.count, total: amounts.reduce(0) { $0 + $1.amount }, amounts: amounts),
-            from: shard, to: destination)
+        return StreamBook.Closed(
+            cursor: cursor, lines: rows.count, total: amounts.reduce(0) { $0 + $1.amount }, amounts: amounts)
     }
 
     /// Sums of rows by window and currency.

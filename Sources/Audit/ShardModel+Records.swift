@@ -20,11 +20,17 @@ extension ShardModel {
             var cell = -1
             let idHash = id.hash
             if day != nil {
-                let found = ids.find(id, hash: idHash) { outcomes.id(at: $0) == id }
+                let found = outcomes.find(id, hash: idHash)
                 if let earlier = found.ordinal {
                     repeated += 1
                     outcomes.append(0)
                     hash = Self.mixed(hash, earlier | 255 << 40)
+                    continue
+                }
+                if let earlier = restored.find(id) {
+                    repeated += 1
+                    outcomes.append(0)
+                    hash = Self.mixed(hash, earlier.ordinal | 255 << 40)
                     continue
                 }
                 cell = found.cell
@@ -32,7 +38,7 @@ extension ShardModel {
             let outcome = rule.decide(record, id: id, day: day)
             counts[Int(outcome.rawValue)] += 1
             outcomes.append(outcome.rawValue)
-            if cell >= 0 { ids.fill(cell, hash: idHash, ordinal: ordinal) }
+            if cell >= 0 { outcomes.fill(cell, hash: idHash, ordinal: ordinal) }
             hash = Self.mixed(hash, ordinal | UInt64(outcome.rawValue) << 40 | bodyCheck(record) << 48)
         }
         runningHash = hash

@@ -33,7 +33,7 @@ extension ShardModel {
         openDays.append(Day(day: day, start: start(of: day)))
     }
 
-    private func start(of day: UInt16) -> UInt64 {
+    func start(of day: UInt16) -> UInt64 {
         BusinessDay(day).start(offsetMinutes: Int(calendar.zoneOffsetMinutes)).rawValue
     }
 
@@ -74,7 +74,7 @@ extension ShardModel {
         if page.isComplete { directoryVersion = page.through }
     }
 
-    private func upsert(_ one: Participant) -> Bool {
+    func upsert(_ one: Participant) -> Bool {
         let found = accountRows.find(UInt64(one.id.rawValue))
         var account =
             found >= 0
@@ -98,7 +98,7 @@ extension ShardModel {
         return true
     }
 
-    private func upsert(_ one: Mandate) {
+    func upsert(_ one: Mandate) {
         let row = MandateRow(
             kinds: one.kinds.rawValue, maximum: one.maximumAmount, cap: one.dailyCap, isRevoked: one.revoked)
         switch one.debtors {
@@ -118,7 +118,7 @@ extension ShardModel {
     }
 
     /// Gives every creditor at home elsewhere its place, in the order in which a batch lists them.
-    private func placeCells() {
+    func placeCells() {
         var rows: [[Int]] = Array(repeating: [], count: shardCount + 1)
         for row in 0..<accounts.count where Int(accounts[row].home) != shard { rows[Int(accounts[row].home)].append(row) }
         for (home, rows) in rows.enumerated() where rows.count != cells[home].count {
@@ -133,7 +133,7 @@ extension ShardModel {
         }
     }
 
-    private func sponsors() {
+    func sponsors() {
         for row in 0..<accounts.count { accounts[row].sponsored = 0 }
         for row in 0..<accounts.count {
             accounts[row].sponsorRow = -1

@@ -123,6 +123,8 @@ final class ShardModel {
     var records: UInt64 = 0
     var repeated: UInt64 = 0
     var touched: UInt64 = 0
+    /// Ids decided before the replay begins; empty where it begins with the first entry.
+    var restored: RestoredIndex
 
     init(
         shard: Int, topology: ClusterTopology, directory: DirectoryModel, streams: StreamBook, outcomes: OutcomeStore,
@@ -137,6 +139,7 @@ final class ShardModel {
         slots = topology.slots
         calendar = topology.calendar
         key = SipKey(batchesOf: topology.cluster)
+        restored = RestoredIndex(cluster: topology.cluster)
         cells = (0...shardCount).map { _ in Column<Cell>() }
         outgoing = Array(repeating: Outgoing(), count: shardCount + 1)
         incoming = Array(repeating: Incoming(), count: shardCount + 1)

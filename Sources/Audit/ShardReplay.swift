@@ -27,24 +27,69 @@ final class ShardReplay {
     private var next: (payload: UnsafeRawBufferPointer, index: UInt64, term: UInt64)?
     private var checkpoints: [CheckpointFile]
     private(set) var checkpointsCompared = 0
+    /// The replay begins after this entry.
+    private(set) var start: UInt64 = 0
+    private let cluster: ClusterID
 
     init(
         shard: Int, log: ShardLog, model: ShardModel?, outcomes: OutcomeStore?, directory: DirectoryModel,
-        checkpoints: [CheckpointFile], findings: Findings
+        cluster: ClusterID, checkpoints: [CheckpointFile], findings: Findings
     ) {
         self.shard = shard
+        self.cluster = cluster
         self.log = log
         self.model = model
         self.outcomes = outcomes
         self.directory = directory
         self.findings = findings
         self.checkpoints = checkpoints.filter { Int($0.shard) == shard }.sorted { $0.index < $1.index }
-        index = log.base
-        if log.base > 0 {
-            isStuck = true
-            findings.unchecked(
-                "\(log.name): no node has the entries 1 to \(log.base) any more; a replay starts at entry 1, so "
-                    + "nothing of this shard was checked")
+        if log.base > 0 { restore() }
+    }
+
+    // MARK: - Starting later
+
+    /// No node has the first entries any more: starts from the oldest checkpoint that every later entry is there for.
+    private func restore() {
+        for checkpoint in checkpoints where checkpoint.index >= log.base {
+            do throws(DecodeError) {
+                try restore(checkpoint)
+            } catch {
+                findings.note("\(checkpoint.path) cannot be used to start from: \(error)")
+                if model == nil || model?.index == 0 { continue }
+                break
+            }
+            (index, start) = (checkpoint.index, checkpoint.index)
+            (term, ledgerTime) = (checkpoint.term, 0)
+            checkpoints.removeAll { $0.index < checkpoint.index }
+            findings.note(
+                "\(log.name): entries up to \(log.base) are past their retention on every node; the replay starts from "
+                    + "\(checkpoint.path), whose state after entry \(index) is taken as it is")
+            compareCheckpoints(through: index)
+            return
+        }
+        isStuck = true
+        findings.unchecked(
+            "\(log.name): no node has the entries 1 to \(log.base) any more, nor a checkpoint to start from: nothing of "
+                + "it was checked")
+    }
+
+    private func restore(_ checkpoint: CheckpointFile) throws(DecodeError) {
+        var index = RestoredIndex(cluster: cluster)
+        var link: CheckpointFile? = checkpoint
+        while let part = link, model != nil {
+            guard let section = part.section(1) else { throw DecodeError("its index is damaged in \(part.path)") }
+            try section.decode { bytes throws(DecodeError) in try index.add(bytes) }
+            link = checkpoints.first { $0.node == checkpoint.node && $0.index == part.previous }
+            if part.previous != 0, link == nil { throw DecodeError("checkpoint \(part.previous) of its chain is missing") }
+        }
+        guard let state = checkpoint.section(0) else { throw DecodeError("its state is damaged") }
+        try state.decode { state throws(DecodeError) in
+            if let model {
+                try model.restore(state, cluster: cluster)
+                model.restored = index
+            } else {
+                try directory.restore(state, cluster: cluster)
+            }
         }
     }
 
@@ -122,9 +167,7 @@ final class ShardReplay {
         while let first = checkpoints.first, first.index <= index {
             checkpoints.removeFirst()
             guard let model, first.index == index else { continue }
-            guard let state = DataFile(first.path)?.bytes(first.stateOffset, first.stateLength),
-                state.withUnsafeBytes({ $0.crc() }) == first.stateCRC
-            else {
+            guard let state = first.section(0) else {
                 findings.note("\(first.path) is damaged: the node uses the one before it")
                 continue
             }

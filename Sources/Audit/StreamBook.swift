@@ -36,6 +36,9 @@ final class StreamBook {
         var closedThrough: UInt64 = 0
         var appliedThrough: UInt64 = 0
         var confirmedThrough: UInt64 = 0
+        /// Batches up to these were closed, or applied, before the replay of that side begins: nothing is left to compare.
+        var closedBefore: UInt64 = 0
+        var appliedBefore: UInt64 = 0
 
         var inFlight: ArraySlice<Closed> { closed[closedHead...] }
     }
@@ -56,6 +59,7 @@ final class StreamBook {
     func close(_ batch: Closed, from source: Int, to destination: Int) {
         let at = slot(source, destination)
         streams[at].closedThrough = batch.cursor.number
+        if batch.cursor.number <= streams[at].appliedBefore { return }
         if let first = streams[at].applied.first, first.cursor.number == batch.cursor.number {
             streams[at].applied.removeFirst()
             compare(batch, first, source, destination)
@@ -67,6 +71,7 @@ final class StreamBook {
     func apply(_ batch: Applied, from source: Int, to destination: Int) {
         let at = slot(source, destination)
         streams[at].appliedThrough = batch.cursor.number
+        if batch.cursor.number <= streams[at].closedBefore { return }
         guard streams[at].closedHead < streams[at].closed.count else { return streams[at].applied.append(batch) }
         let first = streams[at].closed[streams[at].closedHead]
         guard first.cursor.number == batch.cursor.number else { return streams[at].applied.append(batch) }
@@ -81,6 +86,28 @@ final class StreamBook {
     func confirm(_ number: UInt64, from source: Int, to destination: Int) {
         let at = slot(source, destination)
         streams[at].confirmedThrough = max(streams[at].confirmedThrough, number)
+    }
+
+    /// What a source's state says at the start of its replay: batches after `confirmed` are in it.
+    func restore(from source: Int, to destination: Int, confirmed: UInt64, closed: UInt64, batches: [Closed]) {
+        let at = slot(source, destination)
+        streams[at].closedBefore = confirmed
+        streams[at].closedThrough = closed
+        streams[at].confirmedThrough = confirmed
+        streams[at].closed = batches
+        dropApplied(at)
+    }
+
+    /// What a destination's state says at the start of its replay.
+    func restore(from source: Int, to destination: Int, applied: UInt64) {
+        let at = slot(source, destination)
+        streams[at].appliedBefore = applied
+        streams[at].appliedThrough = applied
+        dropApplied(at)
+    }
+
+    private func dropApplied(_ at: Int) {
+        streams[at].closed.removeAll { $0.cursor.number <= streams[at].appliedBefore }
     }
 
     private func compare(_ closed: Closed, _ applied: Applied, _ source: Int, _ destination: Int) {

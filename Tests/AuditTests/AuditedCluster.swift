@@ -13,7 +13,7 @@ final class AuditedCluster {
     static let nodeCount = 3
     let directory = TemporaryDirectory()
     let topology: ClusterTopology
-    let membership: Membership
+    private(set) var membership: Membership
     private(set) var nodes: [LogNode] = []
     let directoryLedger: DirectoryLedger
     private(set) var ledgers: [ShardLedger] = []
@@ -223,6 +223,33 @@ final class AuditedCluster {
             "index":\(decision.index),"slot":\(decision.slot),"window":\(decision.window),\
             "ledgerTime":\(decision.ledgerTime.rawValue)}
             """)
+    }
+
+    /// A node's disk is wiped: another incarnation comes in by a membership change, with snapshots of every shard.
+    func replace(_ at: Int) {
+        settle()
+        let old = nodes[at].replica
+        let new = ReplicaID(node: old.node, incarnation: Incarnation(old.incarnation.rawValue + 1))
+        membership = Membership(voters: membership.voters.map { $0 == old ? new : $0 })
+        for shard in 0...shardCount {
+            append(.configuration, membership.encoded(), shard: shard, to: nodes.indices.filter { $0 != at })
+        }
+        for name in TemporaryDirectory.names(nodes[at].directory) {
+            TemporaryDirectory.remove("\(nodes[at].directory)/\(name)")
+        }
+        nodes[at] = LogNode(
+            new, directory: nodes[at].directory, cluster: topology.cluster, shards: topology.placements.map(\.shard),
+            segmentBytes: 256 << 10)
+        for shard in 0...shardCount {
+            let id = ShardID(UInt16(shard))
+            nodes[at].checkpoint(
+                id, index: indexes[shard], term: term, membership,
+                shard == 0 ? directoryLedger.encodeCheckpoint() : ledger(shard).encodeWhole())
+            nodes[at].change { log in
+                log.appendLogStart(shard: id, index: indexes[shard], term: term, membership: membership)
+            }
+        }
+        settle()
     }
 
     func settle() { for node in nodes { node.settle() } }

@@ -91,6 +91,13 @@ final class LogNode {
         settle()
     }
 
+    func expire(_ retained: [(shard: ShardID, from: LogIndex)]) {
+        log.expire(retained: retained, ops: &ops, events: &events)
+        settle()
+        precondition(events.contains { if case .expired = $0 { true } else { false } }, "nothing expired")
+        events = []
+    }
+
     // MARK: - Disk
 
     private func path(_ name: FileName) -> String { "\(directory)/\(name)" }
