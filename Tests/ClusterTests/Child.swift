@@ -110,6 +110,6 @@ func eventually(_ what: String, seconds: Double = 20, _ condition: () throws -> 
     let deadline = ContinuousClock.now + .seconds(seconds)
     while try !condition() {
         guard ContinuousClock.now < deadline else { throw Failure("\(what) did not come about within \(seconds) s") }
-        usleep(10_000)
+        usleep(2_000)
     }
 }

@@ -48,7 +48,8 @@ extension RealProcesses {
         let first = try cluster.submit(payment)
         let shard = try #require(first.json["shard"] as? Int)
         // Hundreds of groups follow it in the log.
-        let before = try Load(cluster, rate: 500, seconds: 2).finish()
+        let load = try Load(cluster, rate: 500, seconds: 2)
+        let before = try load.finish()
         #expect(Load.ends.contains(before.code), "\(before)")
         try cluster.awaitCaughtUp()
         let leader = try #require(try cluster.leader(of: shard))
@@ -60,7 +61,9 @@ extension RealProcesses {
         try eventually("the damage in the metrics") {
             try cluster.metrics(of: victim)["suanpan_damaged_records_total"] ?? 0 > 0
         }
-        #expect(cluster.log(of: victim).contains("damaged"), "\(cluster.log(of: victim))")
+        let log = cluster.log(of: victim)
+        #expect(
+            log.contains("event=\"damaged records\" file=segment-0000000001.log") && log.contains("fenced"), "\(log)")
         // The cluster goes on and answers as before, also when the leader is gone.
         #expect(try cluster.submit(Payment(sequence: 2)).code == 0)
         for other in [leader, 6 - leader - victim] {
@@ -75,6 +78,15 @@ extension RealProcesses {
             }
         }
         #expect(try cluster.node(victim).state == "running")
+        // The audit names the place, and finds every payment in the other replicas' logs.
+        let audit = try cluster.run("audit", "--journal", load.journal, "--json", "-")
+        #expect(audit.code == 0 && audit.json["missing"] as? Int == 0, "\(audit)")
+        #expect("\(audit.json["notes"] ?? "")".contains("node-\(victim)/data/segment-0000000001.log"), "\(audit)")
+        // It would tell if one were missing: here one that nobody submitted.
+        let never = #"{"id":"\#(Payment(sequence: 9).id)","outcome":"accepted","shard":\#(shard),"index":5,"slot":0"#
+        let forged = try cluster.file("forged.jsonl", never + #","window":1,"ledgerTime":1}"# + "\n")
+        let invalid = try cluster.run("audit", "--journal", forged, "--json", "-")
+        #expect(invalid.code == 1 && invalid.json["missing"] as? Int == 1, "\(invalid)")
     }
 
     /// Flips one bit of the payment's amount where its record stands in a segment.

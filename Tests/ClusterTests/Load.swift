@@ -40,6 +40,13 @@ struct JournalLine: Decodable {
     var ledgerTime: UInt64
 }
 
+/// How long a shard decided nothing.
+struct Pause: CustomStringConvertible {
+    var shard: Int
+    var milliseconds: Double
+    var description: String { "shard \(shard) \(milliseconds) ms" }
+}
+
 enum Journal {
     static func read(_ path: String) throws -> [JournalLine] {
         let decoder = JSONDecoder()
@@ -47,14 +54,12 @@ enum Journal {
         return try data.split(separator: 10).map { try decoder.decode(JournalLine.self, from: Data($0)) }
     }
 
-    /// From a moment to the first payment that each of the shards decided after it, in milliseconds.
-    static func pauses(_ lines: [JournalLine], shards: [Int], since moment: Date) -> [(
-        shard: Int, milliseconds: Double
-    )] {
-        let start = UInt64(moment.timeIntervalSince1970 * 1e6)
+    /// From a moment to the first payment that each of the shards decided after another, in milliseconds.
+    static func pauses(_ lines: [JournalLine], shards: [Int], since moment: Date, after gone: Date) -> [Pause] {
+        func microseconds(_ date: Date) -> UInt64 { UInt64(date.timeIntervalSince1970 * 1e6) }
         return shards.compactMap { shard in
-            let first = lines.lazy.filter { $0.shard == shard && $0.ledgerTime > start }.map(\.ledgerTime).min()
-            return first.map { (shard, Double($0 - start) / 1_000) }
+            let times = lines.lazy.filter { $0.shard == shard && $0.ledgerTime > microseconds(gone) }.map(\.ledgerTime)
+            return times.min().map { Pause(shard: shard, milliseconds: Double($0 - microseconds(moment)) / 1_000) }
         }
     }
 }

@@ -74,7 +74,7 @@ extension RealProcesses {
         (["transaction", "17-1-20269999-1"], 64, "17-1-20269999-1"),
         (["cluster", "status"], 69, "cluster up"), (["cluster", "down"], 69, "cluster up"),
         (["cluster", "kill", "leader:1"], 69, "cluster up"), (["load"], 69, "cluster up"),
-        (["position", "1"], 69, "cluster up"),
+        (["position", "1"], 69, "cluster up"), (["audit"], 69, "cluster up"),
     ])
     func aCommandThatCannotBe(arguments: [String], code: Int32, text: String) throws {
         let cluster = try LocalCluster()
