@@ -5,7 +5,8 @@ extension AuditReport {
     public var json: String {
         func list(_ texts: [String]) -> String { "[" + texts.map(Self.quoted).joined(separator: ", ") + "]" }
         let fields: [(String, String)] = [
-            ("verdict", Self.quoted(verdict.rawValue)), ("payments", "\(payments)"), ("acknowledged", "\(acknowledged)"),
+            ("verdict", Self.quoted(verdict.rawValue)), ("payments", "\(payments)"),
+            ("acknowledged", "\(acknowledged)"),
             ("missing", "\(missing)"), ("doubled", "\(doubled)"), ("imbalance", "\(imbalance)"),
             ("problems", list(problems)), ("problemCount", "\(problemCount)"), ("unchecked", list(unchecked)),
             ("uncheckedCount", "\(uncheckedCount)"), ("notes", list(notes)), ("noteCount", "\(noteCount)"),
@@ -38,7 +39,8 @@ extension AuditReport {
             [["shard", "replicas", "committed", "records", "accepted", ""]]
                 + shards.map {
                     [
-                        $0.shard.description, "\($0.replicas)", $0.committed.description, "\($0.records)", "\($0.accepted)",
+                        $0.shard.description, "\($0.replicas)", $0.committed.description, "\($0.records)",
+                        "\($0.accepted)",
                         $0.isComplete ? "" : "not replayed to its end",
                     ]
                 })

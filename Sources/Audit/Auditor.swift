@@ -60,7 +60,7 @@ public enum Auditor {
                 reader.advance()
                 if pass == 0 { input.progress("node \(reader.node): read \(reader.bytesRead >> 20) MiB") }
             }
-            checkpoints = readers.flatMap { $0.checkpoints() }
+            checkpoints = readers.flatMap { $0.checkpoints(noting: pass == 1) }
             for log in logs { log.update(checkpoints: checkpoints) }
             if pass == 0 { firstCut = logs.map(\.through) }
         }

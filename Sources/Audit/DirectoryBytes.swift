@@ -55,7 +55,8 @@ extension ByteReader {
         return Mandate(
             instructing: ParticipantID(instructing), debtors: debtors,
             kinds: InstructionKinds(rawValue: try take("a mandate's kinds")),
-            maximumAmount: try take("a mandate's maximum"), dailyCap: try take("a mandate's cap"), revoked: revoked == 1)
+            maximumAmount: try take("a mandate's maximum"), dailyCap: try take("a mandate's cap"), revoked: revoked == 1
+        )
     }
 
     /// The body of a directoryChange section.
@@ -101,14 +102,18 @@ struct DirectoryPage {
         let zone: Int32 = try reader.take("a calendar")
         let opens: UInt16 = try reader.take("a calendar")
         let closes: UInt16 = try reader.take("a calendar")
-        guard (-840...840).contains(zone), opens < 1_440, closes < opens else { throw DecodeError("a calendar out of bounds") }
+        guard (-840...840).contains(zone), opens < 1_440, closes < opens else {
+            throw DecodeError("a calendar out of bounds")
+        }
         calendar = ClearingCalendar(zoneOffsetMinutes: zone, nextDayOpens: opens, previousDayCloses: closes)
         items = []
         var last = after
         let through = through
         func version() throws(DecodeError) -> UInt64 {
             let version: UInt64 = try reader.take("a directory version")
-            guard version > last, version <= through else { throw DecodeError("directory version \(version) out of order") }
+            guard version > last, version <= through else {
+                throw DecodeError("directory version \(version) out of order")
+            }
             last = version
             return version
         }

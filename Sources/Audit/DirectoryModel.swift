@@ -88,7 +88,8 @@ final class DirectoryModel {
             // A version before the restored state that was overtaken since: what it was is not known any more.
             let decided = changes[itemVersion]
             if decided != item, decided != nil || itemVersion > restoredVersion {
-                return "version \(itemVersion) is \(item), the directory decided \(decided.map { "\($0)" } ?? "nothing")"
+                return
+                    "version \(itemVersion) is \(item), the directory decided \(decided.map { "\($0)" } ?? "nothing")"
             }
             sent.insert(itemVersion)
         }

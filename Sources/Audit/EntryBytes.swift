@@ -31,11 +31,14 @@ struct EntryHead {
         isFlush = flags == 1
         window = WindowID(scheme: SchemeID(payload.little(32)), number: payload.little(36))
         sectionCount = Int(payload.little(34, UInt16.self))
-        guard payload.slice(40, 24).allSatisfy({ $0 == 0 }) else { throw DecodeError("the header's reserved bytes are not zero") }
+        guard payload.slice(40, 24).allSatisfy({ $0 == 0 }) else {
+            throw DecodeError("the header's reserved bytes are not zero")
+        }
         let start = Self.size + records * Self.recordSize
         guard sectionBytes <= Limits.maximumSectionBytes, start + sectionBytes == payload.count else {
             throw DecodeError(
-                "\(records) records and \(sectionBytes) section bytes do not make the \(payload.count) bytes that are there")
+                "\(records) records and \(sectionBytes) section bytes do not make the \(payload.count) bytes that are there"
+            )
         }
         sections = payload.slice(start, sectionBytes)
     }
@@ -53,7 +56,9 @@ struct EntryHead {
             try body(type, try reader.take(length, "a section"))
             count += 1
         }
-        guard count == sectionCount else { throw DecodeError("\(count) sections where the header says \(sectionCount)") }
+        guard count == sectionCount else {
+            throw DecodeError("\(count) sections where the header says \(sectionCount)")
+        }
     }
 }
 
@@ -113,12 +118,16 @@ struct BatchBytes {
         directoryVersion = try reader.take("a batch's directory version")
         previousHash = try reader.take("a batch's previous hash")
         cursor = StreamCursor(number: number, sourceIndex: index, sourceTerm: term, hash: key.hash(body))
-        guard number > 0, source != destination else { throw DecodeError("batch \(number) from \(source) to \(destination)") }
+        guard number > 0, source != destination else {
+            throw DecodeError("batch \(number) from \(source) to \(destination)")
+        }
         rows = []
         rows.reserveCapacity(lines)
         for _ in 0..<lines {
             let row = try reader.row()
-            guard row.participant > 0, row.payments > 0 else { throw DecodeError("a credit line without participant or payment") }
+            guard row.participant > 0, row.payments > 0 else {
+                throw DecodeError("a credit line without participant or payment")
+            }
             if let before = rows.last, (before.participant, before.window) >= (row.participant, row.window) {
                 throw DecodeError("credit lines out of order at participant \(row.participant)")
             }

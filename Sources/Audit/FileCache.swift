@@ -36,7 +36,9 @@ final class FileCache {
     deinit { blocks.deallocate() }
 
     /// Copies `target.count` bytes from a segment; `false` where the file does not have them.
-    func read(_ reader: NodeReader, _ segment: UInt32, _ offset: Int, into target: UnsafeMutableRawBufferPointer) -> Bool {
+    func read(_ reader: NodeReader, _ segment: UInt32, _ offset: Int, into target: UnsafeMutableRawBufferPointer)
+        -> Bool
+    {
         var done = 0
         while done < target.count {
             let number = (offset + done) / Self.blockBytes

@@ -90,7 +90,8 @@ struct JournalCheck {
 
     /// An acknowledged decision must be in the committed log, there, under that id, with that outcome.
     private mutating func confirm(_ line: JournalLine, _ code: UInt8?) {
-        guard let shard = shard(line.shard), let outcomes = shard.outcomes, line.slot < UInt64(Limits.maximumRecords) else {
+        guard let shard = shard(line.shard), let outcomes = shard.outcomes, line.slot < UInt64(Limits.maximumRecords)
+        else {
             return lose(line, "there is no shard \(line.shard)")
         }
         let slot = Int(line.slot)
@@ -103,7 +104,8 @@ struct JournalCheck {
             return findings.unchecked("\(name(line)): shard \(line.shard) was not replayed up to entry \(line.index)")
         }
         guard let id = outcomes.id(index: line.index, slot: slot), let head = outcomes.head(index: line.index) else {
-            return findings.unchecked("\(name(line)): entry \(line.index) of shard \(line.shard) cannot be read any more")
+            return findings.unchecked(
+                "\(name(line)): entry \(line.index) of shard \(line.shard) cannot be read any more")
         }
         guard id == line.id else {
             var other = line
@@ -161,7 +163,8 @@ struct JournalCheck {
         let owner = replay.topology.slots.route(line.transactionID)
         let shard = shard(UInt64(owner.rawValue))
         guard let outcomes = shard?.outcomes,
-            let code = outcomes.find(line.id).map({ outcomes[$0] & 0x7F }) ?? shard?.model?.restored.find(line.id)?.outcome
+            let code = outcomes.find(line.id).map({ outcomes[$0] & 0x7F })
+                ?? shard?.model?.restored.find(line.id)?.outcome
         else {
             unknownNeverDecided += 1
             return

@@ -1,34 +1,6 @@
 import ClearingModel
 import Glibc
 
-/// A checkpoint file that a node holds, from its valid header.
-struct CheckpointFile {
-    var node: NodeID
-    var shard: UInt16
-    var index: UInt64
-    var term: UInt64
-    var path: String
-    /// The checkpoint whose index this one continues; 0 if it stands alone.
-    var previous: UInt64
-    /// Section 0 is the ledger's whole state, section 1 its part of the index.
-    var sections: [Section]
-
-    struct Section {
-        var offset: Int
-        var length: Int
-        var crc: UInt32
-    }
-
-    /// A section's bytes; `nil` where they are damaged. One that is not there is empty.
-    func section(_ at: Int) -> [UInt8]? {
-        guard at < sections.count else { return [] }
-        guard let bytes = DataFile(path)?.bytes(sections[at].offset, sections[at].length),
-            bytes.withUnsafeBytes({ $0.crc() }) == sections[at].crc
-        else { return nil }
-        return bytes
-    }
-}
-
 /// One node's data directory: reads its log into one `ReplicaLog` per shard, and goes on where it stopped when asked again.
 final class NodeReader {
     let node: NodeID
@@ -122,13 +94,16 @@ final class NodeReader {
     func advance() {
         guard let replica, !isStale else { return }
         for _ in 0..<3 {
-            guard let numbers = DataFile.names(in: directory).map(Self.segments), let newest = numbers.last else { return }
+            guard let numbers = DataFile.names(in: directory).map(Self.segments), let newest = numbers.last else {
+                return
+            }
             let current = walk?.number ?? 0
             if let lastRead = walk, lastRead.number > newest { return cutBelow() }
             for (at, number) in numbers.enumerated() where number >= current {
                 if number != walk?.number {
                     if let before = walk, number != before.number + 1 {
-                        findings.note("node \(node): segments \(before.number + 1) to \(number - 1) are missing in \(directory)")
+                        findings.note(
+                            "node \(node): segments \(before.number + 1) to \(number - 1) are missing in \(directory)")
                     }
                     guard let file = DataFile(path(ofSegment: number)) else { break }
                     check(header: number, replica)
@@ -150,7 +125,8 @@ final class NodeReader {
 
     private func check(header number: UInt64, _ replica: ReplicaID) {
         guard let header = header(ofSegment: number) else {
-            return findings.note("node \(node): the header of \(path(ofSegment: number)) is damaged; its groups are read anyway")
+            return findings.note(
+                "node \(node): the header of \(path(ofSegment: number)) is damaged; its groups are read anyway")
         }
         if header.cluster != cluster || header.replica != replica || header.number != number {
             findings.note(
@@ -226,13 +202,16 @@ final class NodeReader {
     }
 
     /// Holds a sealed segment's table against its groups. Where the groups are damaged the table tells what they held.
-    private func compare(_ footer: SegmentFooter, _ walk: SegmentWalk, after group: UInt64, _ records: inout [LogRecord]) {
+    private func compare(
+        _ footer: SegmentFooter, _ walk: SegmentWalk, after group: UInt64, _ records: inout [LogRecord]
+    ) {
         let size = walk.file.size
         let start = size - SegmentFooter.size - footer.records * LogRecord.size
         guard let table = walk.file.bytes(start, footer.records * LogRecord.size),
             table.withUnsafeBytes({ $0.crc() }) == footer.tableCRC
         else {
-            return findings.note("node \(node): the table of \(path(ofSegment: walk.number)) is damaged; its groups were scanned")
+            return findings.note(
+                "node \(node): the table of \(path(ofSegment: walk.number)) is damaged; its groups were scanned")
         }
         guard walk.isDamaged else {
             if !footer.isIncomplete, footer.records != walk.recordCount || footer.tableCRC != walk.tableCRC {
@@ -270,33 +249,16 @@ final class NodeReader {
 
     // MARK: - Checkpoints
 
-    /// Every checkpoint with a valid header, by shard and index.
-    func checkpoints() -> [CheckpointFile] {
+    /// Every checkpoint with a valid header. A live node may remove one between the listing and the look.
+    func checkpoints(noting: Bool) -> [CheckpointFile] {
         guard let names = DataFile.names(in: directory) else { return [] }
         return names.compactMap { name in
             guard name.hasPrefix("checkpoint-"), name.hasSuffix(".state") else { return nil }
             let path = "\(directory)/\(name)"
-            let found = DataFile(path)?.bytes(0, 4_096)?.withUnsafeBytes { checkpoint($0, path) }
-            if found == nil { findings.note("node \(node): the header of \(path) is damaged") }
+            guard let file = DataFile(path) else { return nil }
+            let found = file.bytes(0, 4_096)?.withUnsafeBytes { CheckpointFile($0, of: node, path, cluster) }
+            if found == nil, noting { findings.note("node \(node): the header of \(path) is damaged") }
             return found
         }
-    }
-
-    private func checkpoint(_ bytes: UnsafeRawBufferPointer, _ path: String) -> CheckpointFile? {
-        guard bytes.little(0, UInt64.self) == 0x504B_434E_4150_5553, bytes.little(8, UInt32.self) == 1,
-            bytes.cluster(16) == cluster, bytes.little(4_092, UInt32.self) == bytes.slice(0, 4_092).crc(),
-            (1...8).contains(bytes.little(56, UInt32.self))
-        else { return nil }
-        let sections = (0..<Int(bytes.little(56, UInt32.self))).map { at in
-            CheckpointFile.Section(
-                offset: Int(truncatingIfNeeded: bytes.little(64 + at * 24, UInt64.self)),
-                length: Int(truncatingIfNeeded: bytes.little(72 + at * 24, UInt64.self)), crc: bytes.little(80 + at * 24))
-        }
-        guard sections.allSatisfy({ (0...1 << 40).contains($0.offset) && (0...1 << 40).contains($0.length) }) else {
-            return nil
-        }
-        return CheckpointFile(
-            node: node, shard: UInt16(truncatingIfNeeded: bytes.little(12, UInt32.self)), index: bytes.little(32),
-            term: bytes.little(40), path: path, previous: bytes.little(48), sections: sections)
     }
 }

@@ -39,7 +39,9 @@ struct RestoredIndex {
     mutating func add(_ section: UnsafeRawBufferPointer) throws(DecodeError) {
         var reader = ByteReader(section)
         while reader.left > 0 {
-            guard try reader.take("an index part", UInt16.self) == 1 else { throw DecodeError("an index part's schema") }
+            guard try reader.take("an index part", UInt16.self) == 1 else {
+                throw DecodeError("an index part's schema")
+            }
             _ = try reader.take("an index part's day", UInt16.self)
             let slots = try reader.count("slots of an index part", atMost: 65_535)
             try reader.zero(UInt64.self, "an index part's reserved field")

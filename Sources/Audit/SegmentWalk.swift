@@ -93,10 +93,14 @@ struct SegmentWalk {
             let found = records.count
             salvage(window, size, &records)
             let start = position
-            repeat { position += GroupHeader.alignment } while position + GroupHeader.alignment <= min(bounds.limit, size)
+            repeat {
+                position += GroupHeader.alignment
+            } while position + GroupHeader.alignment <= min(bounds.limit, size)
                 && !continues(window, size, bounds)
             damage(
-                start, "no valid group header here; \(records.count - found) records saved, \(position - start) bytes passed over")
+                start,
+                "no valid group header here; \(records.count - found) records saved, \(position - start) bytes passed over"
+            )
         }
         return window.bytesRead
     }

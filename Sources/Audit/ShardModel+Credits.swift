@@ -8,7 +8,9 @@ extension ShardModel {
         guard batch.destination == shard, source >= 1, source <= shardCount, !incoming[source].isHalted else { return }
         let cursor = incoming[source].cursor
         if batch.cursor.number == cursor.number {
-            if batch.cursor.hash != cursor.hash { halt(from: source, "another batch \(cursor.number) was applied before") }
+            if batch.cursor.hash != cursor.hash {
+                halt(from: source, "another batch \(cursor.number) was applied before")
+            }
             return
         }
         if batch.cursor.number < cursor.number {
@@ -26,7 +28,8 @@ extension ShardModel {
         for row in batch.rows {
             let account = accountRows.find(UInt64(row.participant))
             guard account >= 0, Int(accounts[account].home) == shard else {
-                return halt(from: source, "batch \(batch.cursor.number) credits \(row.participant), who is not at home here")
+                return halt(
+                    from: source, "batch \(batch.cursor.number) credits \(row.participant), who is not at home here")
             }
             windows.insert(row.window)
             guard windows.count <= 64 else {
@@ -74,7 +77,9 @@ extension ShardModel {
             !outgoing[destination].isHalted
         else { return }
         guard cursor.number <= outgoing[destination].last.number else {
-            return halt(to: destination, "it confirms batch \(cursor.number), the last one closed is "
+            return halt(
+                to: destination,
+                "it confirms batch \(cursor.number), the last one closed is "
                     + "\(outgoing[destination].last.number)")
         }
         let confirmed = outgoing[destination].confirmed

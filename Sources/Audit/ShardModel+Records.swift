@@ -119,7 +119,8 @@ struct RecordRule {
     /// Rules 7 to 12: who may pay whom, on whose word.
     @inline(__always)
     private func decideParties(
-        _ debtor: Int, _ creditor: Int, _ instructing: Int, _ instructingID: UInt64, _ debtorID: UInt64, _ amount: UInt64,
+        _ debtor: Int, _ creditor: Int, _ instructing: Int, _ instructingID: UInt64, _ debtorID: UInt64,
+        _ amount: UInt64,
         _ kind: UInt8, currency: UInt16, _ day: Int
     ) -> Outcome {
         let accounts = model.accounts.base
@@ -130,7 +131,9 @@ struct RecordRule {
         if !accounts[creditor].mayReceive { return .creditorSuspended }
         if !accounts[instructing].maySend { return .instructingSuspended }
         if debtor == creditor { return .sameParticipant }
-        if accounts[debtor].currency != currency || accounts[creditor].currency != currency { return .currencyNotAccepted }
+        if accounts[debtor].currency != currency || accounts[creditor].currency != currency {
+            return .currencyNotAccepted
+        }
         if accounts[debtor].sponsorElsewhere { return .unsupported }
         var cap: ShardModel.CapKey?
         if instructing != debtor {
@@ -144,7 +147,9 @@ struct RecordRule {
             if amount > mandate.maximum { return .mandateLimitExceeded }
             if mandate.cap > 0 {
                 let key = ShardModel.CapKey(day: model.openDays[day].day, mandate: row, debtor: debtor)
-                if UInt128(model.capSums[key] ?? 0) + UInt128(amount) > UInt128(mandate.cap) { return .mandateLimitExceeded }
+                if UInt128(model.capSums[key] ?? 0) + UInt128(amount) > UInt128(mandate.cap) {
+                    return .mandateLimitExceeded
+                }
                 cap = key
             }
         }

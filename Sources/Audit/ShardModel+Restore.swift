@@ -41,7 +41,8 @@ extension ByteReader {
         let shards: UInt32 = try take("a state")
         let high: UInt64 = try take("a state")
         let low: UInt64 = try take("a state")
-        guard schema == 1, Int(found) == shard, Int(shards) == shardCount, high == cluster.high, low == cluster.low else {
+        guard schema == 1, Int(found) == shard, Int(shards) == shardCount, high == cluster.high, low == cluster.low
+        else {
             throw DecodeError("it is not a state of this shard")
         }
     }

@@ -108,7 +108,8 @@ extension ShardModel {
     }
 
     private static func put(
-        _ row: MandateRow, _ value: UInt64, _ instructing: ParticipantID, _ map: inout RowMap, _ rows: Column<MandateRow>
+        _ row: MandateRow, _ value: UInt64, _ instructing: ParticipantID, _ map: inout RowMap,
+        _ rows: Column<MandateRow>
     ) {
         let key = UInt64(instructing.rawValue) | value << 32
         let found = map.find(key)
@@ -120,7 +121,9 @@ extension ShardModel {
     /// Gives every creditor at home elsewhere its place, in the order in which a batch lists them.
     func placeCells() {
         var rows: [[Int]] = Array(repeating: [], count: shardCount + 1)
-        for row in 0..<accounts.count where Int(accounts[row].home) != shard { rows[Int(accounts[row].home)].append(row) }
+        for row in 0..<accounts.count where Int(accounts[row].home) != shard {
+            rows[Int(accounts[row].home)].append(row)
+        }
         for (home, rows) in rows.enumerated() where rows.count != cells[home].count {
             let placed = Column<Cell>()
             for row in rows.sorted(by: { accounts[$0].id < accounts[$1].id }) {

@@ -162,7 +162,9 @@ final class ShardModel {
         }
         ledgerTime = head.ledgerTime
         try head.forEachSection { type, body throws(DecodeError) in try applySection(type, body) }
-        if !openWindows.contains(head.window) { problem("its records book in window \(head.window), which is not open") }
+        if !openWindows.contains(head.window) {
+            problem("its records book in window \(head.window), which is not open")
+        }
         if head.window != creditWindow { roll(to: head.window) }
         applyRecords(head, payload)
         nextOrdinal = head.firstOrdinal + UInt64(head.records)

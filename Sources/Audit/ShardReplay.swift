@@ -80,7 +80,9 @@ final class ShardReplay {
             guard let section = part.section(1) else { throw DecodeError("its index is damaged in \(part.path)") }
             try section.decode { bytes throws(DecodeError) in try index.add(bytes) }
             link = checkpoints.first { $0.node == checkpoint.node && $0.index == part.previous }
-            if part.previous != 0, link == nil { throw DecodeError("checkpoint \(part.previous) of its chain is missing") }
+            if part.previous != 0, link == nil {
+                throw DecodeError("checkpoint \(part.previous) of its chain is missing")
+            }
         }
         guard let state = checkpoint.section(0) else { throw DecodeError("its state is damaged") }
         try state.decode { state throws(DecodeError) in
@@ -98,7 +100,9 @@ final class ShardReplay {
         if let next { return next.index <= limit ? next.payload.little(8, UInt64.self) : nil }
         while !isStuck, index < limit {
             guard let (found, payload) = log.read(index + 1, into: buffer) else {
-                stop("entry \(index + 1) cannot be read anywhere (\(log.copies(of: index + 1))): restore one of the disks")
+                stop(
+                    "entry \(index + 1) cannot be read anywhere (\(log.copies(of: index + 1))): restore one of the disks"
+                )
                 return nil
             }
             index += 1
@@ -141,7 +145,8 @@ final class ShardReplay {
         let head = try EntryHead(payload)
         guard head.records == 0 else { throw DecodeError("\(head.records) records in the directory's log") }
         if head.ledgerTime <= ledgerTime {
-            findings.problem("directory, entry \(index): ledger time \(head.ledgerTime) does not continue \(ledgerTime)")
+            findings.problem(
+                "directory, entry \(index): ledger time \(head.ledgerTime) does not continue \(ledgerTime)")
         }
         ledgerTime = head.ledgerTime
         try directory.apply(head)
@@ -204,7 +209,8 @@ extension ShardModel {
             _ = try reader.take("a state's bytes", UInt64.self)
             let hash: UInt64 = try reader.take("a state's running hash")
             if hash != runningHash {
-                return "its running hash \(hash) is not that of the replay, \(runningHash): an outcome or a batch differs"
+                return
+                    "its running hash \(hash) is not that of the replay, \(runningHash): an outcome or a batch differs"
             }
             return nil
         } catch {

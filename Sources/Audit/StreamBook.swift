@@ -115,7 +115,8 @@ final class StreamBook {
         findings.problem(
             "credit batch \(closed.cursor.number) from shard \(source) to shard \(destination): the payments of shard "
                 + "\(source) up to entry \(closed.cursor.sourceIndex) make \(closed.lines) lines over \(closed.total), "
-                + "shard \(destination) credited \(applied.lines) lines over \(applied.total) in entry \(applied.index)")
+                + "shard \(destination) credited \(applied.lines) lines over \(applied.total) in entry \(applied.index)"
+        )
     }
 
     /// Streams whose destination is ahead of what the source's replay has reached, as (source, destination).

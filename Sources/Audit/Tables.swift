@@ -117,7 +117,9 @@ final class IDTable {
         let mask = 1 << Int(bits) &- 1
         var at = Int(high >> (32 &- bits))
         while cells[at] != 0 {
-            if cells[at] >> 32 == high, verify((cells[at] & 0xFFFF_FFFF) &- 1) { return ((cells[at] & 0xFFFF_FFFF) &- 1, at) }
+            if cells[at] >> 32 == high, verify((cells[at] & 0xFFFF_FFFF) &- 1) {
+                return ((cells[at] & 0xFFFF_FFFF) &- 1, at)
+            }
             at = (at &+ 1) & mask
         }
         return (nil, at)

@@ -269,7 +269,10 @@ final class AuditedCluster {
 
     // MARK: - Audit
 
-    func audit(journal withJournal: Bool = true, without missing: [Int] = [], progress: @escaping @Sendable (String) -> Void = { _ in })
+    func audit(
+        journal withJournal: Bool = true, without missing: [Int] = [],
+        progress: @escaping @Sendable (String) -> Void = { _ in }
+    )
         -> AuditReport
     {
         settle()

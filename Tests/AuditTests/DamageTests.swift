@@ -79,7 +79,9 @@ struct DamageTests {
             let node = turn % 3
             // Half of the last group never reached the disk, and was not acknowledged by anyone.
             let lost = cluster.nodes[node].log.lastAddress
-            cluster.nodes[node].change { $0.appendHardState(HardState(term: cluster.term, vote: nil, commit: .zero), shard: ShardID(1)) }
+            cluster.nodes[node].change {
+                $0.appendHardState(HardState(term: cluster.term, vote: nil, commit: .zero), shard: ShardID(1))
+            }
             cluster.nodes[node].settle()
             let path = "\(cluster.nodes[node].directory)/\(FileName.segment(lost.segment))"
             if turn < 3 { DataFiles.edit(path) { for at in 100..<200 { $0[lost.offset + at] = 0xEE } } }
@@ -114,7 +116,9 @@ struct DamageTests {
         cluster.settle()
         let segments = DataFiles.segments(cluster.nodes[0].directory)
         #expect(segments.count > 2)
-        for node in 0..<3 { DataFiles.edit("\(cluster.nodes[node].directory)/segment-0000000001.log") { $0[8_192 + 50] ^= 1 } }
+        for node in 0..<3 {
+            DataFiles.edit("\(cluster.nodes[node].directory)/segment-0000000001.log") { $0[8_192 + 50] ^= 1 }
+        }
         let report = cluster.audit()
         #expect(report.verdict == .valid, "\(report.table)")
         #expect(report.noteCount >= 3)

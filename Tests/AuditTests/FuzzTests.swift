@@ -22,17 +22,22 @@ struct FuzzTests {
                     case 0: bytes.removeLast(Int(random.below(UInt64(bytes.count + 1))))
                     case 1:
                         let start = Int(random.below(UInt64(bytes.count)))
-                        for at in start..<min(start + 5_000, bytes.count) { bytes[at] = UInt8(truncatingIfNeeded: random.next()) }
+                        for at in start..<min(start + 5_000, bytes.count) {
+                            bytes[at] = UInt8(truncatingIfNeeded: random.next())
+                        }
                     case 2:
                         for _ in 0..<20 { bytes[Int(random.below(UInt64(bytes.count)))] ^= 1 << UInt8(random.below(8)) }
-                    default: bytes += (0..<Int(random.below(9_000))).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+                    default:
+                        bytes += (0..<Int(random.below(9_000))).map { _ in UInt8(truncatingIfNeeded: random.next()) }
                     }
                 }
             }
         }
         for at in cluster.journal.indices where random.below(4) == 0 {
             var line = Array(cluster.journal[at].utf8)
-            for _ in 0..<3 { line[Int(random.below(UInt64(line.count)))] = UInt8(truncatingIfNeeded: random.next() & 0x7F | 0x20) }
+            for _ in 0..<3 {
+                line[Int(random.below(UInt64(line.count)))] = UInt8(truncatingIfNeeded: random.next() & 0x7F | 0x20)
+            }
             cluster.journal[at] = String(decoding: line, as: UTF8.self)
         }
         let report = cluster.audit()

@@ -14,11 +14,14 @@ struct InvalidTests {
         return cluster
     }
 
-    private func expectInvalid(_ report: AuditReport, _ texts: String..., sourceLocation: SourceLocation = #_sourceLocation) {
+    private func expectInvalid(
+        _ report: AuditReport, _ texts: String..., sourceLocation: SourceLocation = #_sourceLocation
+    ) {
         #expect(report.verdict == .invalid, "\(report.table)", sourceLocation: sourceLocation)
         for text in texts {
             #expect(
-                report.problems.contains { $0.contains(text) }, "'\(text)' in \(report.table)", sourceLocation: sourceLocation)
+                report.problems.contains { $0.contains(text) }, "'\(text)' in \(report.table)",
+                sourceLocation: sourceLocation)
         }
     }
 
@@ -119,7 +122,8 @@ struct InvalidTests {
         var other = EntryBuilder()
         other.append(good(cluster, 3))
         let payload = other.seal(
-            ledgerTime: WallTime(cluster.wall.rawValue), firstOrdinal: .zero, window: WindowID(scheme: .domestic, number: 1),
+            ledgerTime: WallTime(cluster.wall.rawValue), firstOrdinal: .zero,
+            window: WindowID(scheme: .domestic, number: 1),
             flush: false)
         cluster.nodes[2].change {
             $0.append([RaftEntry(index: index, term: cluster.term, kind: .data, payload: payload)], shard: ShardID(3))
@@ -135,7 +139,8 @@ struct InvalidTests {
         cluster.append(
             .data,
             builder.seal(
-                ledgerTime: WallTime(5), firstOrdinal: Ordinal(1_000_000), window: WindowID(scheme: .domestic, number: 1),
+                ledgerTime: WallTime(5), firstOrdinal: Ordinal(1_000_000),
+                window: WindowID(scheme: .domestic, number: 1),
                 flush: false), shard: 2)
         expectInvalid(cluster.audit(), "ledger time 5 does not continue", "its first ordinal is 1000000")
     }
@@ -180,7 +185,10 @@ struct InvalidTests {
         let forged = CreditBatch(
             source: ShardID(1), destination: ShardID(3), number: last.number.next, sourceIndex: cluster.indexes[1],
             sourceTerm: cluster.term, directoryVersion: .zero, previousHash: last.hash,
-            lines: [CreditLine(participant: creditor.id, window: WindowID(scheme: .domestic, number: 1), amount: 12_345, count: 1)],
+            lines: [
+                CreditLine(
+                    participant: creditor.id, window: WindowID(scheme: .domestic, number: 1), amount: 12_345, count: 1)
+            ],
             key: key)
         cluster.forge(3) {
             let added = $0.add(forged)

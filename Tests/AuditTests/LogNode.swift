@@ -68,7 +68,8 @@ final class LogNode {
         log.recover(&ops)
         settle()
         precondition(
-            events.contains { if case .recovered = $0 { true } else { false } }, "recovery of node \(replica): \(events)")
+            events.contains { if case .recovered = $0 { true } else { false } },
+            "recovery of node \(replica): \(events)")
         events = []
     }
 

@@ -21,7 +21,9 @@ struct RetentionTests {
             cluster.checkpointAll()
             for _ in 0..<50 { cluster.round() }
         }
-        for node in cluster.nodes { node.expire((0...cluster.shardCount).map { (ShardID(UInt16($0)), cluster.indexes[$0]) }) }
+        for node in cluster.nodes {
+            node.expire((0...cluster.shardCount).map { (ShardID(UInt16($0)), cluster.indexes[$0]) })
+        }
     }
 
     @Test(arguments: UInt64(1)...3)

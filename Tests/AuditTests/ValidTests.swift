@@ -40,7 +40,8 @@ struct LedgerRuleTests {
                 people[at].status = ParticipantStatus(rawValue: UInt8(1 + random.below(5)))!
                 if random.below(2) == 0 { people[at].status = .active }
                 let indirect = Participant(
-                    id: ParticipantID(1_000 + UInt32(turn)), kind: .indirect, currency: Population.currency, limit: 500_000,
+                    id: ParticipantID(1_000 + UInt32(turn)), kind: .indirect, currency: Population.currency,
+                    limit: 500_000,
                     sponsor: people[20 + Int(random.below(10))].id)
                 cluster.commitDirectory([.participant(people[at]), .participant(indirect)])
                 people.append(indirect)
@@ -48,7 +49,8 @@ struct LedgerRuleTests {
                     .mandate(
                         Mandate(
                             instructing: ParticipantID(1 + UInt32(random.below(4))), debtors: .one(people[at].id),
-                            maximumAmount: 40_000, dailyCap: random.below(3) == 0 ? 0 : 60_000, revoked: random.below(4) == 0)),
+                            maximumAmount: 40_000, dailyCap: random.below(3) == 0 ? 0 : 60_000,
+                            revoked: random.below(4) == 0))
                 ])
             case 1:
                 window += 1
@@ -88,11 +90,13 @@ struct LedgerRuleTests {
         for line in cluster.journal where line.contains("\"accepted\"") || line.contains("\"amountZero\"") {
             let id = line.split(separator: "\"")[3]
             cluster.journal.append(
-                "{\"id\":\"\(id)\",\"outcome\":\"unknown\",\"shard\":1,\"index\":0,\"slot\":0,\"window\":0,\"ledgerTime\":0}")
+                "{\"id\":\"\(id)\",\"outcome\":\"unknown\",\"shard\":1,\"index\":0,\"slot\":0,\"window\":0,\"ledgerTime\":0}"
+            )
         }
         for (name, sequence) in [("unknown", 900_001), ("overloaded", 900_002), ("other", 900_003)] {
             cluster.journal.append(
-                "{\"id\":\"30-1-20261123-\(sequence)\",\"outcome\":\"\(name)\",\"shard\":1,\"index\":0,\"slot\":0,\"window\":0,\"ledgerTime\":0}")
+                "{\"id\":\"30-1-20261123-\(sequence)\",\"outcome\":\"\(name)\",\"shard\":1,\"index\":0,\"slot\":0,\"window\":0,\"ledgerTime\":0}"
+            )
         }
         let report = cluster.audit()
         #expect(report.verdict == .valid, "\(report.table)")
