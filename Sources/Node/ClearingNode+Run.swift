@@ -41,12 +41,13 @@ extension ClearingNode {
         }
 
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        defer { try? group.syncShutdownGracefully() }
         let loop = group.next()
         let outcome = loop.makePromise(of: NodeEnd.self)
         let made = try loop.submit { () -> NIOLoopBound<ClearingNode> in
             NIOLoopBound(ClearingNode(configuration: configuration, loop: loop, logger: logger), eventLoop: loop)
         }.wait()
+        // What is under way on the loop refers to the node without holding it: the node outlives the loop.
+        defer { withExtendedLifetime(made) { try? group.syncShutdownGracefully() } }
         let disks = DiskThreads(directory: directory) { batch in
             loop.execute { made.value.completed(batch) }
         }
