@@ -25,6 +25,11 @@ final class AuditedCluster {
     var random: SeededRandom
     private var nextSequence: UInt64 = 1
     let population: Population
+    /// Who pays and is paid; a test may add to it.
+    var people: [Participant]
+    /// Entries of a shard that do not reach a node yet: a follower that lags.
+    var isHeldBack: (_ node: Int, _ shard: Int) -> Bool = { _, _ in false }
+    private var backlog: [[[RaftEntry]]]
     let day: BusinessDay
     private(set) var wall: WallTime
     private var decisions: [Decision] = []
@@ -42,6 +47,8 @@ final class AuditedCluster {
             cluster: cluster, nodes: list, placements: placements, slots: SlotMap(shardCount: shards))
         membership = Membership(voters: list.map { ReplicaID(node: $0.id, incarnation: Incarnation(1)) })
         population = Population.generate(count: participants)
+        people = population.participants
+        backlog = Array(repeating: Array(repeating: [], count: shards + 1), count: Self.nodeCount)
         random = SeededRandom(seed: seed)
         day = BusinessDay(20_780)
         wall = WallTime(rawValue: day.start(offsetMinutes: 480).rawValue + 12 * 3_600_000_000)
@@ -79,8 +86,16 @@ final class AuditedCluster {
         indexes[shard] = indexes[shard].next
         let entry = RaftEntry(index: indexes[shard], term: term, kind: kind, payload: payload)
         for at in chosen ?? Array(nodes.indices) {
-            nodes[at].change { $0.append([entry], shard: ShardID(UInt16(shard))) }
+            backlog[at][shard].append(entry)
+            catchUp(at, shard)
         }
+    }
+
+    /// Gives a node what it lacks of a shard, if it may have it.
+    private func catchUp(_ node: Int, _ shard: Int) {
+        guard !isHeldBack(node, shard) else { return }
+        nodes[node].change { $0.append(backlog[node][shard], shard: ShardID(UInt16(shard))) }
+        backlog[node][shard] = []
     }
 
     func noop(_ shard: ShardID) { append(.noop, .empty, shard: Int(shard.rawValue)) }
@@ -145,7 +160,7 @@ final class AuditedCluster {
     func payment(from debtor: ParticipantID, to creditor: ParticipantID, _ amount: UInt64) -> Instruction {
         nextSequence += 1
         let institution = population.instructing[Int(random.below(4))].participant
-        let isBank = debtor.rawValue > UInt32(Population.instructingCount)
+        let isBank = (UInt32(Population.instructingCount) + 1..<1_000).contains(debtor.rawValue)
         return Instruction(
             id: TransactionID(
                 debtor: debtor, instructing: isBank ? institution : debtor, day: day, sequence: nextSequence),
@@ -154,12 +169,12 @@ final class AuditedCluster {
 
     /// Records that some participants of this shard pay: mostly good ones, some of every sort that is refused.
     func records(_ shard: Int, _ count: Int) -> [Instruction] {
-        let debtors = population.participants.map(\.id).filter {
+        let debtors = people.map(\.id).filter {
             Int(topology.slots.route($0, sequence: 0).rawValue) == shard
         }
         var records: [Instruction] = []
         for _ in 0..<count {
-            let creditor = population.participants[Int(random.below(UInt64(population.participants.count)))].id
+            let creditor = people[Int(random.below(UInt64(people.count)))].id
             var one = payment(
                 from: debtors[Int(random.below(UInt64(debtors.count)))], to: creditor, 1 + random.below(50_000))
             switch random.below(40) {
@@ -252,7 +267,12 @@ final class AuditedCluster {
         settle()
     }
 
-    func settle() { for node in nodes { node.settle() } }
+    func settle() {
+        for node in nodes.indices {
+            for shard in indexes.indices { catchUp(node, shard) }
+            nodes[node].settle()
+        }
+    }
 
     /// Hard states with a commit hint, as replicas write them lazily.
     func hint(_ nodesToo: [Int]? = nil) {

@@ -84,7 +84,9 @@ struct DamageTests {
             }
             cluster.nodes[node].settle()
             let path = "\(cluster.nodes[node].directory)/\(FileName.segment(lost.segment))"
-            if turn < 3 { DataFiles.edit(path) { for at in 100..<200 { $0[lost.offset + at] = 0xEE } } }
+            // First the group's header, then its record's.
+            let torn = turn < 3 ? 100 : 200
+            DataFiles.edit(path) { for at in torn..<torn + 50 { $0[lost.offset + at] = 0xEE } }
             cluster.nodes[node].open()
             for _ in 0..<4 { cluster.round() }
         }

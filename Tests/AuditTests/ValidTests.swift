@@ -45,6 +45,7 @@ struct LedgerRuleTests {
                     sponsor: people[20 + Int(random.below(10))].id)
                 cluster.commitDirectory([.participant(people[at]), .participant(indirect)])
                 people.append(indirect)
+                cluster.people = people
                 cluster.commitDirectory([
                     .mandate(
                         Mandate(
