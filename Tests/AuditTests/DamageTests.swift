@@ -87,6 +87,8 @@ struct DamageTests {
             // First the group's header, then its record's.
             let torn = turn < 3 ? 100 : 200
             DataFiles.edit(path) { for at in torn..<torn + 50 { $0[lost.offset + at] = 0xEE } }
+            let dead = cluster.audit()
+            #expect(dead.verdict == .valid && dead.noteCount == 0, "\(dead.table)")
             cluster.nodes[node].open()
             for _ in 0..<4 { cluster.round() }
         }

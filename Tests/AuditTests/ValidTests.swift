@@ -39,20 +39,25 @@ struct LedgerRuleTests {
                 people[at].limit = random.below(200_000)
                 people[at].status = ParticipantStatus(rawValue: UInt8(1 + random.below(5)))!
                 if random.below(2) == 0 { people[at].status = .active }
+                // Its sponsor may owe little, so that the two together reach a limit.
+                let sponsor = 20 + Int(random.below(10))
+                people[sponsor].limit = 100_000
+                people[sponsor].status = .active
                 let indirect = Participant(
                     id: ParticipantID(1_000 + UInt32(turn)), kind: .indirect, currency: Population.currency,
-                    limit: 500_000,
-                    sponsor: people[20 + Int(random.below(10))].id)
+                    limit: 500_000, sponsor: people[sponsor].id)
+                cluster.commitDirectory([.participant(people[sponsor])])
                 cluster.commitDirectory([.participant(people[at]), .participant(indirect)])
                 people.append(indirect)
                 cluster.people = people
-                cluster.commitDirectory([
-                    .mandate(
-                        Mandate(
-                            instructing: ParticipantID(1 + UInt32(random.below(4))), debtors: .one(people[at].id),
-                            maximumAmount: 40_000, dailyCap: random.below(3) == 0 ? 0 : 60_000,
-                            revoked: random.below(4) == 0))
-                ])
+                cluster.commitDirectory(
+                    (16..<40).map { bank in
+                        .mandate(
+                            Mandate(
+                                instructing: ParticipantID(1 + UInt32(random.below(4))),
+                                debtors: .one(cluster.population.participants[bank].id), maximumAmount: 45_000,
+                                dailyCap: random.below(4) == 0 ? 0 : 90_000, revoked: random.below(6) == 0))
+                    })
             case 1:
                 window += 1
                 for shard in 1...3 where random.below(4) > 0 {
@@ -66,7 +71,8 @@ struct LedgerRuleTests {
                 let day = BusinessDay(cluster.day.rawValue + UInt16(random.below(3)))
                 for shard in 1...3 {
                     cluster.commit(shard) { builder in
-                        let added = builder.add(random.below(8) == 0 ? Marker.closeDay(day) : Marker.openDay(day))
+                        let isEnd = random.below(3) == 0 && day != cluster.day
+                        let added = builder.add(isEnd ? Marker.closeDay(day) : Marker.openDay(day))
                         precondition(added)
                     }
                 }
