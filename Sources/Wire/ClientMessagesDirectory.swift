@@ -8,7 +8,7 @@ public enum DirectoryChange: Hashable, Sendable {
     case mandate(Mandate)
 }
 
-/// Why the directory did not take a change. The other changes of the same request are unaffected.
+/// Why the directory did not take a change. Nothing of the same request is taken then.
 public enum DirectoryFault: UInt8, Error, Sendable, CaseIterable {
     /// Participant 0 is nobody.
     case invalidID = 1
