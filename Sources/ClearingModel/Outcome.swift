@@ -123,7 +123,8 @@ public struct Decision: Hashable, Sendable {
     public var windowID: WindowID { WindowID(scheme: scheme, number: window) }
 }
 
-/// Why a request was refused before the log: says nothing about the ids in it, which may be asked again.
+/// Why a request was refused without an outcome: says nothing about the ids in it, which may be asked again. After
+/// `notLeader`, `unavailable` and `shuttingDown` they may still be decided by the next leader.
 public enum RefusalCode: UInt8, Error, Sendable, CaseIterable {
     case malformed = 1
     case notSupported = 2

@@ -174,7 +174,8 @@ public enum QueryReply {
     }
 }
 
-/// Nothing was decided: why, where to go instead and when to try again. Ends the request whose id its frame repeats.
+/// The request has no outcome to tell: why, where to go instead and when to try again. Ends the request whose id its frame
+/// repeats. A leader that loses its shard answers `notLeader` also for records that its successor may still commit.
 public struct Refusal: ClientMessage, Hashable {
     public static let frameType = FrameType.refusal
 
