@@ -7,6 +7,7 @@ import LogFormat
 import Logging
 import NIOCore
 import NIOPosix
+import Synchronization
 import TLS
 
 /// Why a node process ended by itself.
@@ -178,13 +179,10 @@ extension ClearingNode {
     }
 }
 
-/// Counts signals, on the one queue that they arrive on.
-private final class SignalCount: @unchecked Sendable {
-    private var count = 0
-    func next() -> Int {
-        count += 1
-        return count
-    }
+/// Counts signals.
+private final class SignalCount: Sendable {
+    private let count = Atomic(0)
+    func next() -> Int { count.add(1, ordering: .relaxed).newValue }
 }
 
 extension NodeConfiguration.CertificateFiles {
