@@ -56,6 +56,9 @@ let package = Package(
             ]),
         layer("Workload", ["ClearingModel", "Wire", "Client", "TLS", "CPlatform", nioCore, nioPosix, histogram]),
         layer("Audit", ["ClearingModel", "CChecksum"]),
+        layer(
+            "Simulation",
+            ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Audit", collections]),
         layer("LocalCluster", ["ClearingModel", "Wire", "TLS", "CPlatform", yams]),
         .executableTarget(
             name: "suanpan",
@@ -77,6 +80,9 @@ let package = Package(
         tests("NodeTests", ["ClearingModel", "Wire", "LogFormat", "TLS", "Node", nioCore, nioPosix, logging]),
         tests("WorkloadTests", ["ClearingModel", "Wire", "Client", "TLS", "Workload", nioCore, nioPosix]),
         tests("AuditTests", ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Audit"]),
+        tests(
+            "SimulationTests",
+            ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Audit", "Simulation"]),
         tests("LocalClusterTests", ["ClearingModel", "Wire", "LocalCluster"]),
         tests("ClusterTests", ["ClearingModel"]),
     ]

@@ -20,9 +20,12 @@ struct TidyTests {
         ),
         ("Workload", ["ClearingModel", "Wire", "Client", "TLS", "CPlatform"]),
         ("Audit", ["ClearingModel", "CChecksum"]),
+        ("Simulation", ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Audit"]),
         ("LocalCluster", ["ClearingModel", "Wire", "TLS", "CPlatform"]),
     ]
-    private static let sansIO = ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client"]
+    private static let sansIO = [
+        "ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Simulation",
+    ]
     /// What a sans-IO target may import besides the rows above it.
     private static let pureModules: Set<String> = ["DequeModule", "Synchronization"]
 
