@@ -147,7 +147,7 @@ extension ClientCore {
         guard leader != Route.unknown else { return probe(route, now, &out) }
         for identity in 0..<identityCount {
             let lane = laneIndex(Int32(identity), Int32(route))
-            while !lanes[lane].isEmpty {
+            while !lanes[lane].isEmpty, routes[route].inflight < configuration.maximumInflightOfShard {
                 guard let connection = room(identity: identity, node: leader) else {
                     connect(identity: identity, node: leader, now, &out)
                     break
@@ -183,8 +183,6 @@ extension ClientCore {
     }
 
     private mutating func connect(identity: Int, node: Int, _ now: MonotonicTime, _ out: inout ClientOutput) {
-        let width = configuration.connectionsPerNode
-        let first = (identity * topology.nodes.count + node) * width
-        for index in first..<first + width { want(index, now, &out) }
+        for index in bundles[identity * nodes.count + node] { want(index, now, &out) }
     }
 }

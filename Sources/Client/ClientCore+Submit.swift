@@ -108,6 +108,7 @@ extension ClientCore {
         let (identity, route) = (slab.entries[Int(slot)].identity, slab.entries[Int(slot)].route)
         let lane = laneIndex(identity, route)
         if lanes[lane].isEmpty, now >= routes[Int(route)].holdUntil, routes[Int(route)].leader != Route.unknown,
+            routes[Int(route)].inflight < configuration.maximumInflightOfShard,
             let connection = room(identity: Int(identity), node: routes[Int(route)].leader)
         {
             send(slot, on: connection, now)
@@ -140,10 +141,10 @@ extension ClientCore {
     /// Mutating only so that `self` is passed by reference: a plain method, inlined, copies the whole struct.
     @inline(__always)
     mutating func room(identity: Int, node: Int) -> Int? {
-        let width = configuration.connectionsPerNode
-        let first = (identity * topology.nodes.count + node) * width
+        let bundle = bundles[identity &* nodes.count &+ node]
+        let width = bundle.count
         for step in 0..<width {
-            let index = first + (width == 1 ? 0 : (rotation + step) % width)
+            let index = bundle.lowerBound + (width == 1 ? 0 : (rotation + step) % width)
             if connections[index].phase == .ready, !connections[index].isSuspect,
                 connections[index].inflight < configuration.maximumInflightRequests,
                 connections[index].inflightBytes < configuration.maximumInflightBytes
@@ -175,6 +176,7 @@ extension ClientCore {
         slab.entries[index].sentAt = now
         if connections[connection].inflight == 0 { connections[connection].lastProgress = now }
         connections[connection].inflight += 1
+        routes[Int(slab.entries[index].route)].inflight += 1
         connections[connection].inflightBytes += Int(slab.entries[index].bytes)
         rotation &+= 1
         markDirty(connection)
@@ -186,6 +188,7 @@ extension ClientCore {
         let connection = Int(slab.entries[Int(slot)].connection)
         slab.entries[Int(slot)].state = .held
         connections[connection].inflight -= 1
+        routes[Int(slab.entries[Int(slot)].route)].inflight -= 1
         connections[connection].inflightBytes -= Int(slab.entries[Int(slot)].bytes)
     }
 }

@@ -27,6 +27,8 @@ public struct ClientCore {
     /// Lane of (identity, route): `identity * routes.count + route`.
     var lanes: [Lane]
     var connections: [Connection] = []
+    /// Connections of (identity, node): `identity * nodes + node`.
+    var bundles: [Range<Int>] = []
     /// By position in the topology.
     var nodes: [NodeSigns]
     /// Beside `connections`, so that appending bytes touches nothing else.
@@ -48,7 +50,8 @@ public struct ClientCore {
         topology: ClusterTopology, identities: Int = 1, configuration: ClientConfiguration = ClientConfiguration(),
         now: MonotonicTime
     ) {
-        precondition(identities >= 1 && configuration.connectionsPerNode >= 1, "a client has connections")
+        let width = configuration.connections ?? topology.nodes.count
+        precondition(identities >= 1 && width >= topology.nodes.count, "an identity has a connection to every node")
         self.topology = topology
         self.configuration = configuration
         identityCount = identities
@@ -63,9 +66,11 @@ public struct ClientCore {
         random = SeededRandom(seed: configuration.seed)
         for identity in 0..<identities {
             for node in topology.nodes.indices {
-                for _ in 0..<configuration.connectionsPerNode {
+                let first = connections.count
+                for _ in stride(from: node, to: width, by: topology.nodes.count) {
                     connections.append(Connection(identity: identity, node: node))
                 }
+                bundles.append(first..<connections.count)
             }
         }
         outputs = [WireWriter](repeating: WireWriter(), count: connections.count)

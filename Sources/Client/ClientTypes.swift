@@ -9,13 +9,16 @@ public struct ClientConfiguration: Sendable {
     public var name = "suanpan"
     /// Requests that may be pending at once; a further one is not taken.
     public var maximumPending = 262_144
-    /// Connections of each identity to each node.
-    public var connectionsPerNode = 1
+    /// Connections of each identity, dealt to the nodes in turn; `nil` = one to each node. Never fewer than nodes: whoever
+    /// leads must be reachable.
+    public var connections: Int?
     /// Keeps a connection to every node, so that a change of leader costs no handshake. Otherwise connects where needed.
     public var keepAllConnected = true
     /// Undecided requests and their bytes on one connection; below what makes a node stop reading it.
     public var maximumInflightRequests = Limits.connectionWindowRequests / 2
     public var maximumInflightBytes = Limits.connectionWindowBytes * 3 / 4
+    /// Undecided requests of one shard; further ones wait.
+    public var maximumInflightOfShard = Int.max
     /// A connection that owes replies and is silent for this long is suspected: other replicas are asked who leads.
     public var silence = Span.milliseconds(300)
     /// A connection that is silent for this long is closed and opened again.

@@ -28,6 +28,8 @@ struct Route {
     var failures = 0
     /// Requests in this route's lanes, over all identities.
     var waiting = 0
+    /// Requests that were sent and have not ended.
+    var inflight = 0
 
     static let unknown = -1
 

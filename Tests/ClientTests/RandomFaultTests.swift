@@ -12,12 +12,14 @@ struct RandomFaultTests {
         var random = SeededRandom(seed: seed)
         var configuration = ClientConfiguration()
         configuration.seed = seed
-        configuration.connectionsPerNode = 1 + Int(random.below(2))
         configuration.maximumInflightRequests = 5 + Int(random.below(200))
         configuration.keepAllConnected = random.below(2) == 0
         let identities = 1 + Int(random.below(3))
+        let nodes = 3 + Int(random.below(3))
+        if random.below(2) == 0 { configuration.connections = nodes + Int(random.below(6)) }
+        if random.below(4) == 0 { configuration.maximumInflightOfShard = 1 + Int(random.below(10)) }
         var world = World(
-            nodes: 3 + Int(random.below(3)), shards: 1 + Int(random.below(6)), identities: identities,
+            nodes: nodes, shards: 1 + Int(random.below(6)), identities: identities,
             configuration: configuration)
         world.cluster.outcome = { $0.amount % 7 == 0 ? .insufficientFunds : .accepted }
         var deadlines: [UInt64: MonotonicTime] = [:]
