@@ -27,6 +27,11 @@ extension ShardLedger {
         outgoing[Int(destination.rawValue)].unconfirmed
     }
 
+    /// How many closed batches a destination has not confirmed.
+    public func unconfirmedCount(to destination: ShardID) -> Int {
+        outgoing[Int(destination.rawValue)].unconfirmed.count
+    }
+
     /// Where this shard stands in the stream of a source.
     public func incomingCursor(from source: ShardID) -> CreditCursor { incoming[Int(source.rawValue)].cursor }
 

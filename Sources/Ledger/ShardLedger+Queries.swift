@@ -110,6 +110,14 @@ extension ShardLedger {
             funding: account.funding, limit: account.limit, available: account.available, rows: rows)
     }
 
+    /// Calls `body` with every participant whose debits this shard decides, in the order in which it met them, and what
+    /// the participant may still pay.
+    public func forEachAvailable(_ body: (ParticipantID, Int128) -> Void) {
+        for slot in 0..<accounts.count where accounts.rows[slot].rights & Account.decides != 0 {
+            body(ParticipantID(accounts.rows[slot].id), accounts.rows[slot].available)
+        }
+    }
+
     /// Totals per currency, ascending. Over all shards, `Σ postedDebits = Σ postedCredits + Σ creditsInFlight`, less
     /// the batches that a destination has applied and its source has not yet seen confirmed
     /// (`creditsInFlight(to:after:)`).
