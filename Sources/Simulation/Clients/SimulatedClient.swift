@@ -1,0 +1,209 @@
+import Audit
+import ClearingModel
+import Client
+import Engine
+import LogFormat
+import Wire
+
+/// One program of a participant (or the operator's): the real `ClientCore` on simulated wires, and what it was told.
+final class SimulatedClient {
+    let number: Int
+    let isOperator: Bool
+    let authority: Authority
+    private(set) var core: ClientCore
+    private var out = ClientOutput()
+    /// Wires by connection; `nil` where none stands.
+    private var wires: [Int?]
+    private var attempts: [Int]
+    private var turnScheduled = false
+    private let monotonicBase: UInt64
+    var workload: SimulatedWorkload
+
+    init(number: Int, world: World, recent: RecentPayments, seed: UInt64, isOperator: Bool = false) {
+        self.number = number
+        self.isOperator = isOperator
+        let parameters = world.parameters
+        // All clients speak for all participants: two may use one id at the same time.
+        authority = Authority(
+            roles: isOperator
+                ? [.operator("office")] : (1...parameters.participants).map { .participant(ParticipantID(UInt32($0))) })
+        monotonicBase = seed >> 30
+        var configuration = ClientConfiguration()
+        configuration.maximumPending = 4_096
+        configuration.seed = seed
+        core = ClientCore(
+            topology: world.topology, configuration: configuration, now: MonotonicTime(rawValue: monotonicBase))
+        wires = Array(repeating: nil, count: core.connectionCount)
+        attempts = Array(repeating: 0, count: core.connectionCount)
+        workload = SimulatedWorkload(parameters: parameters, client: number, recent: recent, seed: seed)
+    }
+
+    func monotonic(_ world: World) -> MonotonicTime {
+        MonotonicTime(rawValue: monotonicBase + world.now * 1_000)
+    }
+
+    func start(in world: World) {
+        core.start(now: monotonic(world), &out)
+        scheduleTurn(in: world)
+        world.queue.push(.clientTick(client: number), at: world.now + 1_000 + UInt64(number) * 100)
+    }
+
+    private func scheduleTurn(in world: World) {
+        guard !turnScheduled else { return }
+        turnScheduled = true
+        world.queue.push(.clientTurn(client: number), at: world.now + 50)
+    }
+
+    func tick(in world: World) {
+        core.tick(now: monotonic(world), &out)
+        if !isOperator { submitMore(in: world) }
+        scheduleTurn(in: world)
+        world.queue.push(.clientTick(client: number), at: world.now + 10_000)
+    }
+
+    func turn(in world: World) {
+        turnScheduled = false
+        while !out.isEmpty {
+            var taken = ClientOutput()
+            swap(&taken, &out)
+            for action in taken.actions { carryOut(action, in: world) }
+            for completion in taken.completions { ended(completion, in: world) }
+            for call in taken.calls { ended(call, in: world) }
+        }
+        var sent: [(Client.ConnectionID, [UInt8])] = []
+        core.flush { sent.append(($0, $1)) }
+        for (connection, bytes) in sent {
+            guard let number = wires[Int(connection.rawValue)], let wire = world.wires[number] else { continue }
+            bytes.withUnsafeBytes { world.trace.add(.sent, at: world.now, node: self.number, UInt64(crc32c($0))) }
+            world.push(.parts([.bytes(bytes)]), on: wire, toSecond: false)
+        }
+    }
+
+    // MARK: Connections
+
+    private func carryOut(_ action: ClientAction, in world: World) {
+        switch action {
+        case .connect(let connection):
+            let index = Int(connection.rawValue)
+            attempts[index] += 1
+            let node = Int(core.node(of: connection).id.rawValue) - 1
+            let place = world.machines.count + number
+            let isBlocked = world.network.isBlocked(place, node) || world.network.isBlocked(node, place)
+            let delay = isBlocked ? 1_000_000 : 3 * world.latency(place, node)
+            world.queue.push(
+                .clientDial(client: number, connection: connection.rawValue, attempt: attempts[index]),
+                at: world.now + delay)
+        case .close(let connection):
+            let index = Int(connection.rawValue)
+            attempts[index] += 1
+            guard let number = wires[index] else { return }
+            wires[index] = nil
+            if let wire = world.wires[number] { world.endSide(of: wire, first: false) }
+        case .connectionRefused(_, let refusal):
+            world.fail("ClientIsWelcome", "a good client's connection is not refused", refusal.message)
+        }
+    }
+
+    /// An attempt to connect has come to its end. The node is the wire's first end, the client its second.
+    func dialled(_ connection: UInt32, _ attempt: Int, in world: World) {
+        let index = Int(connection)
+        guard attempts[index] == attempt, wires[index] == nil else { return }
+        let id = Client.ConnectionID(connection)
+        let node = Int(core.node(of: id).id.rawValue) - 1
+        let machine = world.machines[node]
+        let place = world.machines.count + number
+        if let engine = machine.engine, !world.network.isBlocked(place, node), !world.network.isBlocked(node, place),
+            world.now >= machine.pausedUntil
+        {
+            let far = engine.opened(authority: authority, dialled: nil, now: world.monotonic(machine))
+            wires[index] = world.addWire(
+                .node(node, life: machine.life, far), .client(number, connection: connection))
+            core.connectionUp(id, now: monotonic(world), &out)
+            world.scheduleTurn(machine)
+        } else {
+            core.connectionDown(id, now: monotonic(world), &out)
+        }
+        scheduleTurn(in: world)
+    }
+
+    func received(_ bytes: UnsafeRawBufferPointer, on connection: UInt32, in world: World) {
+        core.received(bytes, on: Client.ConnectionID(connection), now: monotonic(world), &out)
+        scheduleTurn(in: world)
+    }
+
+    func closed(_ connection: UInt32, wire: Int, in world: World) {
+        guard wires[Int(connection)] == wire else { return }
+        wires[Int(connection)] = nil
+        core.connectionDown(Client.ConnectionID(connection), now: monotonic(world), &out)
+        scheduleTurn(in: world)
+    }
+
+    // MARK: Requests
+
+    /// Takes what the workload wants to do in this tick.
+    private func submitMore(in world: World) {
+        while core.hasRoom, let wish = workload.next(world.now, day: world.day) {
+            world.trace.add(.submitted, at: world.now, node: number, wish.token)
+            let deadline = monotonic(world) + MonotonicTime.Span(nanoseconds: wish.patience * 1_000)
+            switch wish.kind {
+            case .submit(let instruction):
+                world.checker.sent(client: number, instruction: instruction, at: world.checker.now)
+                let taken = core.submit(
+                    instruction, deadline: deadline, token: wish.token, now: monotonic(world), &out)
+                precondition(taken, "the core said it has room")
+            case .query(let id):
+                var writer = WireWriter()
+                let shard = world.topology.slots.route(id)
+                Query.encode(request: 0, shard: shard, [id], into: &writer)
+                let taken = core.call(
+                    .query, body: Array(writer.bytes.dropFirst(FrameHeader.size)), to: .leader(shard),
+                    deadline: deadline, token: wish.token, now: monotonic(world), &out)
+                precondition(taken, "the core said it has room")
+            }
+        }
+    }
+
+    private func ended(_ completion: Completion, in world: World) {
+        guard let wish = workload.ended(completion.token), case .submit(let instruction) = wish.kind else { return }
+        switch completion.result {
+        case .decided(let decision), .conflict(let decision):
+            world.trace.add(.decided, at: world.now, node: number, UInt64(decision.index) << 8 | UInt64(decision.outcomeCode))
+            world.checker.decided(
+                client: number, instruction: instruction, decision: decision, shard: decision.shard,
+                sentAt: MonotonicTime(rawValue: wish.at * 1_000))
+        case .refused(let code):
+            world.trace.add(.refused, at: world.now, node: number, UInt64(code.rawValue))
+            workload.refused(instruction, code)
+        case .unknown:
+            world.trace.add(.unknown, at: world.now, node: number)
+            workload.unknown(instruction, today: world.day)
+        }
+    }
+
+    private func ended(_ call: CallCompletion, in world: World) {
+        if isOperator { return world.officeEnded(call) }
+        guard let wish = workload.ended(call.token), case .query(let id) = wish.kind,
+            case .reply(.queryReply, let body) = call.result
+        else { return }
+        let decision = body.withUnsafeBytes { raw in
+            (try? Decisions.decode(raw)).flatMap { $0.count == 1 ? $0[0] : nil }
+        }
+        guard let decision else {
+            return world.fail("ReplyIsWellFormed", "a reply can be read", "query of \(id)")
+        }
+        world.checker.queried(
+            client: number, id: id, decision: decision.answer == .notFound ? nil : decision,
+            shard: world.topology.slots.route(id), sentAt: MonotonicTime(rawValue: wish.at * 1_000))
+    }
+
+    /// Sends an operator's request.
+    func order<M: ClientMessage>(_ message: M, to target: CallTarget, token: UInt64, in world: World) {
+        var writer = WireWriter()
+        message.encodeBody(into: &writer)
+        let taken = core.call(
+            M.frameType, body: writer.bytes, to: target, deadline: monotonic(world) + .seconds(2), token: token,
+            now: monotonic(world), &out)
+        precondition(taken, "an operator has little to say")
+        scheduleTurn(in: world)
+    }
+}

@@ -1,0 +1,162 @@
+import ClearingModel
+import Engine
+import Wire
+
+/// What goes wrong on purpose, and how it gets well again.
+extension World {
+    func begin(_ fault: PlannedFault) {
+        guard !omitted.contains(fault.number) else { return }
+        trace.add(.fault, at: now, node: fault.node, UInt64(fault.number), "\(fault)")
+        var random = SeededRandom(seed: fault.seed)
+        let machine = machines[fault.node]
+        if machine.isUp { faultsStruck += 1 }
+        switch fault.kind {
+        case .kill: crash(machine, power: false, downFor: fault.lasts)
+        case .powerCut: crash(machine, power: true, downFor: fault.lasts)
+        case .killAll: for one in machines { crash(one, power: false, downFor: fault.lasts + random.below(50_000)) }
+        case .powerCutAll: for one in machines { crash(one, power: true, downFor: fault.lasts + random.below(50_000)) }
+        case .crashPoint:
+            machine.crash = (
+                random.pick(Machine.CrashPoint.allCases), 1 + Int(random.below(20)), random.oneIn(2), fault.lasts
+            )
+        case .pause:
+            machine.pausedUntil = max(machine.pausedUntil, now + fault.lasts)
+        case .slowNode:
+            machine.slowness = random.pick([3, 10])
+            heal(fault) { machine.slowness = 1 }
+        case .isolate, .split, .ring, .oneWay, .pair, .dataCentre: partition(fault, &random)
+        case .resetLinks, .halfOpen:
+            for case let wire? in wires where random.oneIn(2) { reset(wire, halfOpen: fault.kind == .halfOpen) }
+        case .slowLink:
+            let (other, delay) = (Int(random.below(UInt64(network.ends))), random.pick([20_000, 100_000, 400_000]))
+            network.slow(fault.node, other, by: UInt64(delay))
+            heal(fault) { self.network.slow(fault.node, other, by: 0) }
+        case .clockJump:
+            let size = random.pick([5_000, 100_000, 700_000, 5_000_000, 60_000_000])
+            let jump = random.oneIn(2) ? Int64(size) : -Int64(size)
+            machine.wallOffset += jump
+            heal(fault) { machine.wallOffset -= jump }
+        case .clockDrift:
+            machine.setDrift(random.pick([-100, -10, 10, 100]), at: now)
+            heal(fault) { machine.setDrift(0, at: self.now) }
+        case .diskStall: machine.diskStalledUntil = max(machine.diskStalledUntil, now + fault.lasts)
+        case .slowDisk:
+            machine.diskSlowness = random.pick([5, 20, 100])
+            heal(fault) { machine.diskSlowness = 1 }
+        case .failWrite:
+            machine.disk.failsNextWrite = true
+            machine.excusedUntil = now + 5_000_000
+        case .failSync:
+            machine.disk.failsNextSync = true
+            machine.excusedUntil = now + 5_000_000
+        case .diskFull:
+            machine.disk.isFull = true
+            machine.excusedUntil = now + fault.lasts + 5_000_000
+            heal(fault) { machine.disk.isFull = false }
+        case .damage: damage(fault, &random)
+        case .wipe:
+            guard let victim = victims.randomElement(using: &random), !machines[victim].rejoining else { return }
+            wipe(machines[victim], downFor: fault.lasts)
+        case .restartAll: for one in machines { rollingRestart(one, fault, &random) }
+        case .transfer:
+            orderTransfer(ShardID(UInt16(random.below(UInt64(parameters.shards + 1)))), to: nil)
+        case .burst:
+            for client in clients { client.workload.surge = 4 }
+            heal(fault) { for client in self.clients { client.workload.surge = 1 } }
+        case .garbage: sendGarbage(fault, &random)
+        case .days:
+            wallStart = WallTime(wallStart.rawValue + (1 + random.below(3)) * 86_400_000_000)
+        }
+    }
+
+    /// Has `body` end the fault after its time, or at the end of the safety phase.
+    private func heal(_ fault: PlannedFault, _ body: @escaping () -> Void) {
+        healing[fault.number] = body
+        queue.push(.heal(fault.number), at: now + fault.lasts)
+    }
+
+    func heal(_ number: Int) {
+        guard let body = healing.removeValue(forKey: number) else { return }
+        trace.add(.healed, at: now, node: 0, UInt64(number), "healed #\(number % Self.numbersOfRestarts)")
+        body()
+    }
+
+    private func partition(_ fault: PlannedFault, _ random: inout SeededRandom) {
+        let nodes = machines.count
+        var ways: [(Int, Int)] = []
+        func cut(_ a: Int, _ b: Int) { ways += [(a, b), (b, a)] }
+        switch fault.kind {
+        case .isolate: for other in 0..<nodes where other != fault.node { cut(fault.node, other) }
+        case .split:
+            let side = (0..<nodes).map { _ in random.oneIn(2) }
+            for a in 0..<nodes { for b in 0..<a where side[a] != side[b] { cut(a, b) } }
+        case .ring:
+            // Each node sees its neighbours only: every majority is another one.
+            for a in 0..<nodes { for b in 0..<a where min(a - b, nodes - (a - b)) > 1 { cut(a, b) } }
+        case .oneWay:
+            for other in 0..<nodes where other != fault.node && random.oneIn(2) { ways.append((fault.node, other)) }
+        case .pair:
+            let other = Int(random.below(UInt64(network.ends)))
+            if other != fault.node { cut(fault.node, other) }
+        case .dataCentre:
+            let place = topology.nodes[fault.node]
+            for a in 0..<nodes where topology.nodes[a].city == place.city {
+                for b in 0..<network.ends where b >= nodes || topology.nodes[b].city != place.city { cut(a, b) }
+            }
+        default: break
+        }
+        for (from, to) in ways { network.block(from, to, by: 1) }
+        // Connections over a cut link sometimes break rather than stall.
+        if random.oneIn(3) {
+            for case let wire? in wires where ways.contains(where: { $0 == (place(wire.first), place(wire.second)) }) {
+                reset(wire, halfOpen: false)
+            }
+        }
+        heal(fault) {
+            for (from, to) in ways { self.network.block(from, to, by: -1) }
+            self.kickWires()
+        }
+    }
+
+    private func damage(_ fault: PlannedFault, _ random: inout SeededRandom) {
+        guard let victim = victims.randomElement(using: &random) else { return }
+        let machine = machines[victim]
+        let kind = random.pick(DiskDamage.allCases)
+        for _ in 0...random.below(3) {
+            guard let what = machine.disk.damage(kind, &random) else { continue }
+            machine.isDamaged = true
+            trace.add(.fault, at: now, node: victim, 0, what)
+            checker.damaged(machine.node, beyondBudget: parameters.isBeyondBudget)
+        }
+        // Damage shows when it is read: at the next start at the latest.
+        if machine.isDamaged, random.oneIn(2) { crash(machine, power: random.oneIn(2), downFor: fault.lasts) }
+    }
+
+    /// One node after the other, each a little later.
+    private func rollingRestart(_ machine: Machine, _ fault: PlannedFault, _ random: inout SeededRandom) {
+        let number = Self.numbersOfRestarts * (machine.position + 1) + fault.number
+        healing[number] = { [unowned self] in drain(machine, downFor: 100_000 + fault.lasts / 10) }
+        queue.push(.heal(number), at: now + UInt64(machine.position) * (500_000 + fault.lasts / 4) + 1)
+    }
+
+    /// Steps of a rolling restart heal under numbers of their own.
+    private static let numbersOfRestarts = 1_000_000
+
+    private func sendGarbage(_ fault: PlannedFault, _ random: inout SeededRandom) {
+        let machine = machines[fault.node]
+        guard let engine = machine.engine else { return }
+        let id = engine.opened(
+            authority: Authority(roles: [.participant(ParticipantID(1))]), dialled: nil, now: monotonic(machine))
+        // Nobody is at the other end: whatever is answered goes nowhere.
+        var bytes: [UInt8] = []
+        if random.oneIn(2) {
+            var writer = WireWriter()
+            Hello(cluster: topology.cluster, side: .client, name: "garbage").encode(request: 0, into: &writer)
+            bytes = writer.bytes
+        }
+        for _ in 0..<1 + random.below(300) { bytes.append(UInt8(truncatingIfNeeded: random.next())) }
+        bytes.withUnsafeBytes { engine.received($0, on: id, now: monotonic(machine)) }
+        engine.closed(id, now: monotonic(machine))
+        scheduleTurn(machine)
+    }
+}

@@ -1,0 +1,176 @@
+import Audit
+import ClearingModel
+import Engine
+import LogFormat
+import Wire
+
+/// A whole cluster with its clients, network, disks and clocks, in one thread and on simulated time, everything drawn from
+/// one seed.
+///
+/// ```
+///   plan of faults ──┐
+///                    ▼
+///   events by time ──▶ World ──▶ Engine of each node ──▶ effects ──▶ simulated disks, wires ──▶ events
+///                        │            │
+///                        │            └──▶ Checker: every invariant of FAULTS.md after every turn
+///                        └──▶ ClientCore of each client ──▶ what it was told ──▶ Checker: the client's view
+/// ```
+/// Nothing here knows the time of the machine it runs on, iterates over a set or a dictionary, or asks for randomness that
+/// is not the seed's: the same seed gives the same run, byte for byte.
+public final class World {
+    public let parameters: WorldParameters
+    public let topology: ClusterTopology
+    public let plan: [PlannedFault]
+    /// Numbers of planned faults that this run leaves out (`--shrink`).
+    let omitted: [Int]
+    let checker: Checker
+
+    var queue = EventQueue()
+    /// Simulated microseconds since the world began.
+    public internal(set) var now: UInt64 = 0
+    public internal(set) var steps: UInt64 = 0
+    var trace = Trace()
+    var machines: [Machine]
+    var network: SimulatedNetwork
+    var wires: [SimulatedWire?] = []
+    var links: [PeerLink] = []
+    var clients: [SimulatedClient] = []
+    var office: SimulatedOperator
+    /// Each kind of chance has its own source, so that leaving out a fault changes little else.
+    var networkRandom: SeededRandom
+    var diskRandom: SeededRandom
+    var faultRandom: SeededRandom
+    /// The wall clock of a node that is right, at the start.
+    var wallStart: WallTime
+    /// Nodes whose disks may be damaged or wiped.
+    var victims: [Int] = []
+    /// When the safety phase began.
+    var safetyStart: UInt64 = 0
+    /// Faults that found something to break; a fault that met nothing proves nothing.
+    public internal(set) var faultsStruck = 0
+    /// Ends of faults that heal later, by their number.
+    var healing: [Int: () -> Void] = [:]
+    var found: Violation?
+
+    public init(parameters: WorldParameters, omitting omitted: [Int] = []) {
+        self.parameters = parameters
+        self.omitted = omitted
+        plan = parameters.plan()
+        let seed = parameters.seed
+        networkRandom = SeededRandom(seed: seed ^ 0x0E7)
+        diskRandom = SeededRandom(seed: seed ^ 0xD15C)
+        faultRandom = SeededRandom(seed: seed ^ 0xFA17)
+        var random = SeededRandom(seed: seed ^ 0x3A9E)
+        let nodes = (1...parameters.nodes).map { n in
+            TopologyNode(
+                id: NodeID(UInt32(n)), city: "city-\(n % 3)", dataCentre: "dc-\(n % 6)", address: "127.77.0.\(n)",
+                port: 7_400, adminPort: 7_401)
+        }
+        do throws(PlacementError) {
+            topology = ClusterTopology(
+                cluster: ClusterID(high: 0x5155_414E_5041_4E00, low: seed), nodes: nodes,
+                placements: try Placement.spread(
+                    shardCount: parameters.shards, replicas: parameters.replicas, nodes: nodes),
+                slots: SlotMap(shardCount: parameters.shards))
+        } catch {
+            preconditionFailure("\(error)")
+        }
+        checker = Checker(topology: topology)
+        let offset = Int(topology.calendar.zoneOffsetMinutes)
+        let start = BusinessDay(rawValue: 20_780).start(offsetMinutes: offset)
+        wallStart = WallTime(start.rawValue + parameters.startMinute * 60_000_000 + 30_000_000)
+        machines = (0..<parameters.nodes).map {
+            Machine(position: $0, monotonicBase: 1_000_000_000 + random.below(1 << 40))
+        }
+        network = SimulatedNetwork(nodes: parameters.nodes, clients: parameters.clients + 1)
+        office = SimulatedOperator(parameters: parameters, seed: random.next())
+        for second in 0..<parameters.nodes {
+            for first in 0..<second { links.append(PeerLink(first: first, second: second)) }
+        }
+        var nodesLeft = Array(0..<parameters.nodes)
+        for _ in 0..<(parameters.isBeyondBudget ? parameters.nodes : parameters.budget) {
+            victims.append(nodesLeft.remove(at: Int(random.below(UInt64(nodesLeft.count)))))
+        }
+        let recent = RecentPayments()
+        for number in 0...parameters.clients {
+            clients.append(
+                SimulatedClient(
+                    number: number, world: self, recent: recent, seed: random.next(),
+                    isOperator: number == parameters.clients))
+        }
+    }
+
+    /// The first violation, of an invariant or of what the world itself expects.
+    public var violation: Violation? { found ?? checker.violation }
+
+    func fail(_ invariant: String, _ rule: String, _ details: String) {
+        if found == nil {
+            found = Violation(
+                invariant: invariant, rule: rule, details: details, at: MonotonicTime(rawValue: now * 1_000))
+        }
+    }
+
+    // MARK: Clocks
+
+    func monotonic(_ machine: Machine) -> MonotonicTime { machine.monotonic(now) }
+
+    func wall(_ machine: Machine) -> WallTime {
+        WallTime(rawValue: UInt64(Int64(wallStart.rawValue + now) + machine.wallOffset))
+    }
+
+    /// The time of a clock that is right.
+    var wallNow: WallTime { WallTime(rawValue: wallStart.rawValue + now) }
+    var day: BusinessDay { BusinessDay(at: wallNow, offsetMinutes: Int(topology.calendar.zoneOffsetMinutes)) }
+
+    // MARK: Steps
+
+    /// Handles events until `condition` holds, asked every few milliseconds, or `limit` is reached.
+    /// - Returns: whether the condition held.
+    func run(until limit: UInt64, _ condition: () -> Bool = { false }) -> Bool {
+        var asked = now
+        while violation == nil {
+            guard let time = queue.nextTime, time <= limit else {
+                now = max(now, limit)
+                return condition()
+            }
+            step()
+            if now >= asked + 5_000 {
+                asked = now
+                if condition() { return true }
+            }
+        }
+        return false
+    }
+
+    private func step() {
+        guard let (time, event) = queue.pop() else { return }
+        now = time
+        steps += 1
+        checker.now = MonotonicTime(rawValue: now * 1_000)
+        handle(event)
+    }
+
+    private func handle(_ event: Event) {
+        switch event {
+        case .turn(let node, let life): turn(machines[node], life)
+        case .tick(let node, let life): tick(machines[node], life)
+        case .disk(let node, let life, let lane): diskDone(machines[node], life, lane)
+        case .arrival(let wire, let toSecond): arrived(wire, toSecond: toSecond)
+        case .dial(let link): dial(link)
+        case .established(let link, let attempt): established(link, attempt)
+        case .clientDial(let client, let connection, let attempt):
+            clients[client].dialled(connection, attempt, in: self)
+        case .clientTick(let client): clients[client].tick(in: self)
+        case .clientTurn(let client): clients[client].turn(in: self)
+        case .operatorTick: operatorTick()
+        case .fault(let number): begin(plan[number])
+        case .heal(let number): heal(number)
+        case .start(let node, let life):
+            if machines[node].life == life, !machines[node].isUp { start(machines[node]) }
+        case .drained(let node, let life): drained(machines[node], life)
+        case .interval:
+            checker.interval()
+            queue.push(.interval, at: now + 1_000_000)
+        }
+    }
+}
