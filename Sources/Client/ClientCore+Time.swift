@@ -166,7 +166,8 @@ extension RecordResult {
         case .idConflict: self = .conflict(decision)
         case .chooseAnotherSequence: self = .refused(.chooseAnotherSequence)
         // Not answers to a submit, or a later version's: the caller asks again.
-        case .notFound, .expired, .needsComparison, nil: self = .unknown
+        case .notFound, .needsComparison, nil: self = .unknown
+        case .expired: self = .expired
         }
     }
 }

@@ -54,6 +54,9 @@ public enum RecordResult: Hashable, Sendable {
     case refused(RefusalCode)
     /// The deadline passed without an answer. It may have been accepted, now or later: ask again with this id.
     case unknown
+    /// The id's day is older than the records that are kept: what was decided then, if anything, is not known here any
+    /// more, and asking again does not change that.
+    case expired
 }
 
 /// The end of one record; each record that `submit` took ends exactly once.

@@ -117,7 +117,7 @@ struct JournalFormat {
         case .refused(let code):
             bytes.append(contentsOf: refusals[Int(code.rawValue)])
             place(nil, shard: shard, to: &bytes)
-        case .unknown:
+        case .unknown, .expired:
             bytes.append(contentsOf: unknown)
             place(nil, shard: shard, to: &bytes)
         }

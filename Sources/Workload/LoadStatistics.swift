@@ -91,7 +91,7 @@ struct LoadStatistics {
         case .refused(let code):
             refusals[Int(code.rawValue)] += 1
             declined += 1
-        case .unknown: unknown += 1
+        case .unknown, .expired: unknown += 1
         }
     }
 

@@ -49,7 +49,7 @@ struct DemoPayment {
         case .decided(let decision): PaymentText.describe(decision)
         case .conflict: "52.01 under the same id: refused (AM05), the original stands"
         case .refused(let code): "not decided: \(code.name)"
-        case .unknown: "unknown"
+        case .unknown, .expired: "unknown"
         }
     }
 

@@ -14,6 +14,7 @@ enum PaymentText {
                 + ", \"ledgerTime\": \(decision.ledgerTime)}"
         case .refused(let code): return "{\"id\": \"\(id)\", \"outcome\": \"notDecided\", \"reason\": \"\(code.name)\"}"
         case .unknown: return "{\"id\": \"\(id)\", \"outcome\": \"unknown\"}"
+        case .expired: return "{\"id\": \"\(id)\", \"outcome\": \"unknown\", \"reason\": \"expired\"}"
         }
     }
 
@@ -27,6 +28,7 @@ enum PaymentText {
         case .unknown:
             return "\(id)  unknown: no answer in time. It may have been accepted: ask again with "
                 + "'suanpan transaction \(id)'"
+        case .expired: return "\(id)  expired: its day is older than the records that are kept"
         }
     }
 
@@ -65,7 +67,7 @@ enum PaymentText {
     static func exitStatus(_ result: RecordResult) -> Int32 {
         switch result {
         case .decided(let decision): decision.outcome?.isAccepted == true ? ExitStatus.ok : ExitStatus.failed
-        case .unknown: ExitStatus.unknown
+        case .unknown, .expired: ExitStatus.unknown
         default: ExitStatus.failed
         }
     }

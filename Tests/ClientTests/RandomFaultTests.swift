@@ -80,6 +80,7 @@ struct RandomFaultTests {
             case .refused: #expect(world.cluster.decided[completion.id] == nil, "refused, but decided")
             case .conflict: #expect(Bool(false), "no id was used twice")
             case .unknown: break
+            case .expired: #expect(Bool(false), "no day is that old")
             }
         }
         for (token, size) in sizes {

@@ -174,9 +174,10 @@ final class SimulatedClient {
         case .refused(let code):
             world.trace.add(.refused, at: world.now, node: number, UInt64(code.rawValue))
             workload.refused(instruction, code)
+        case .expired: break
         case .unknown:
             world.trace.add(.unknown, at: world.now, node: number)
-            workload.unknown(instruction, today: world.day)
+            workload.unknown(instruction)
         }
     }
 

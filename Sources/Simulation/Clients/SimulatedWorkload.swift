@@ -160,12 +160,7 @@ struct SimulatedWorkload {
     // MARK: Ends
 
     mutating func ended(_ token: UInt64) -> Wish? { pending.removeValue(forKey: token) }
-
-    /// Nobody knows yet; an id of a day whose records are gone is nobody's to know any more.
-    mutating func unknown(_ instruction: Instruction, today: BusinessDay) {
-        let oldest = Int(today.rawValue) - 1 - parameters.retainedClosedDays
-        if Int(instruction.id.day.rawValue) > oldest { unresolved.append(instruction) }
-    }
+    mutating func unknown(_ instruction: Instruction) { unresolved.append(instruction) }
 
     /// A refusal for the moment is no answer; one for good is, unless another attempt is unknown.
     mutating func refused(_ instruction: Instruction, _ code: RefusalCode) {
