@@ -1,27 +1,51 @@
 import Glibc
 
+/// A data directory that is no directory of this machine: a simulated node's.
+public protocol DataFiles: AnyObject {
+    /// Names of the files, in any order.
+    var names: [String] { get }
+    /// Bytes of a file; `nil` where there is none.
+    func size(of name: String) -> Int?
+    /// Fills `buffer` from `offset` on; the bytes read, fewer at the end of the file.
+    func read(_ name: String, _ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int
+}
+
 /// A file opened for reading only; nothing here ever writes, locks or creates.
 final class DataFile {
     let path: String
     private let descriptor: Int32
+    private let memory: (any DataFiles)?
 
     /// `nil` with `errno` set where it cannot be opened.
     init?(_ path: String) {
         self.path = path
+        memory = nil
         descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
     }
 
-    deinit { close(descriptor) }
+    /// A file of a simulated directory; `nil` where there is none of the name.
+    init?(_ name: String, in files: any DataFiles) {
+        path = name
+        memory = files
+        descriptor = -1
+        guard files.size(of: name) != nil else { return nil }
+    }
+
+    deinit {
+        if descriptor >= 0 { close(descriptor) }
+    }
 
     /// Bytes of the file now; it may grow.
     var size: Int {
+        if let memory { return memory.size(of: path) ?? 0 }
         var status = stat()
         return fstat(descriptor, &status) == 0 ? Int(status.st_size) : 0
     }
 
     /// Fills `buffer` from `offset` on; the bytes read, fewer at the end of the file or where the disk refuses.
     func read(_ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        if let memory { return memory.read(path, offset, into: buffer) }
         var done = 0
         while done < buffer.count {
             let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset + done))

@@ -20,7 +20,7 @@ final class FileCache {
             open[key]!.used = clock
             return found.file
         }
-        guard let file = DataFile(reader.path(ofSegment: UInt64(segment))) else { return nil }
+        guard let file = reader.segment(UInt64(segment)) else { return nil }
         if open.count >= Self.maximumFiles, let oldest = open.min(by: { $0.value.used < $1.value.used }) {
             open[oldest.key] = nil
         }

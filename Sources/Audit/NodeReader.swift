@@ -8,6 +8,8 @@ final class NodeReader {
     private let cluster: ClusterID
     private let findings: Findings
     private let buffer = ScratchBuffer(1 << 20)
+    /// Where the files are, if not in a directory of this machine.
+    private let memory: (any DataFiles)?
 
     private(set) var replica: ReplicaID?
     /// By shard; a shard without records has an empty log.
@@ -18,18 +20,37 @@ final class NodeReader {
     private var walk: SegmentWalk?
     private var lives: [UInt64: LogPlace] = [:]
     private var highestSynced = LogPlace(0)
-    private var isStale = false
+    /// The log was cut while it was read: what was read holds no longer.
+    private(set) var isStale = false
+    /// By shard, the last hard state that could be read.
+    private(set) var hardStates: [LogRecord?]
 
-    init(node: NodeID, directory: String, cluster: ClusterID, shardCount: Int, findings: Findings) {
+    init(
+        node: NodeID, directory: String, files memory: (any DataFiles)? = nil, cluster: ClusterID, shardCount: Int,
+        findings: Findings
+    ) {
         self.node = node
+        self.memory = memory
         self.directory = directory
         self.cluster = cluster
         self.findings = findings
         logs = Array(repeating: ReplicaLog(), count: shardCount + 1)
         hasRecords = Array(repeating: false, count: shardCount + 1)
+        hardStates = Array(repeating: nil, count: shardCount + 1)
     }
 
     func path(ofSegment number: UInt64) -> String { "\(directory)/\(Self.name(ofSegment: number))" }
+
+    /// A file of the directory; `nil` where it cannot be opened.
+    private func file(_ name: String) -> DataFile? {
+        if let memory { return DataFile(name, in: memory) }
+        return DataFile("\(directory)/\(name)")
+    }
+
+    private func names() -> [String]? { memory.map { $0.names.sorted() } ?? DataFile.names(in: directory) }
+
+    /// Segment `number`, opened anew; `nil` where it is gone.
+    func segment(_ number: UInt64) -> DataFile? { file(Self.name(ofSegment: number)) }
 
     static func name(ofSegment number: UInt64) -> String { "segment-\(padded(number, 10)).log" }
 
@@ -52,12 +73,12 @@ final class NodeReader {
 
     /// Finds out whose directory it is; `false`, with the reason among the findings, where it cannot be used.
     func open() -> Bool {
-        guard let names = DataFile.names(in: directory) else {
+        guard let names = names() else {
             findings.note("node \(node): \(directory) cannot be read (\(String(cString: strerror(errno))))")
             return false
         }
         var found: (cluster: ClusterID, replica: ReplicaID)?
-        if let bytes = DataFile("\(directory)/identity")?.bytes(0, 2 * Identity.block),
+        if let bytes = file("identity")?.bytes(0, 2 * Identity.block),
             let identity = bytes.withUnsafeBytes({ Identity($0) })
         {
             found = (identity.cluster, identity.replica)
@@ -85,7 +106,7 @@ final class NodeReader {
     }
 
     private func header(ofSegment number: UInt64) -> SegmentHeader? {
-        DataFile(path(ofSegment: number))?.bytes(0, 64)?.withUnsafeBytes { SegmentHeader($0) }
+        segment(number)?.bytes(0, 64)?.withUnsafeBytes { SegmentHeader($0) }
     }
 
     // MARK: - Reading
@@ -94,7 +115,7 @@ final class NodeReader {
     func advance() {
         guard let replica, !isStale else { return }
         for _ in 0..<3 {
-            guard let numbers = DataFile.names(in: directory).map(Self.segments), let newest = numbers.last else {
+            guard let numbers = names().map(Self.segments), let newest = numbers.last else {
                 return
             }
             let current = walk?.number ?? 0
@@ -105,7 +126,7 @@ final class NodeReader {
                         findings.note(
                             "node \(node): segments \(before.number + 1) to \(number - 1) are missing in \(directory)")
                     }
-                    guard let file = DataFile(path(ofSegment: number)) else { break }
+                    guard let file = segment(number) else { break }
                     check(header: number, replica)
                     walk = SegmentWalk(
                         file: file, number: number, cluster: cluster, replica: replica, after: walk?.lastGroup ?? 0)
@@ -114,7 +135,7 @@ final class NodeReader {
                 if isStale { return }
             }
             // A live node may have gone on to a new segment meanwhile.
-            guard let again = DataFile.names(in: directory).map(Self.segments)?.last, again > newest else { return }
+            guard let again = names().map(Self.segments)?.last, again > newest else { return }
         }
     }
 
@@ -193,7 +214,7 @@ final class NodeReader {
     }
 
     private func firstSynced(of number: UInt64, _ replica: ReplicaID) -> LogPlace? {
-        guard let file = DataFile(path(ofSegment: number)) else { return nil }
+        guard let file = segment(number) else { return nil }
         return file.bytes(SegmentHeader.size, GroupHeader.size)?.withUnsafeBytes {
             GroupHeader(
                 $0, at: LogPlace(segment: number, offset: SegmentHeader.size), cluster: cluster, replica: replica,
@@ -240,6 +261,7 @@ final class NodeReader {
             membership = walk.file.bytes(record.offset, record.length)?.withUnsafeBytes { Voters($0) }
         }
         hasRecords[shard] = true
+        if record.kind == .hardState { hardStates[shard] = record }
         if !logs[shard].apply(record, segment: walk.number, membership: membership) {
             findings.problem(
                 "node \(node): \(path(ofSegment: walk.number)): a record of shard \(shard), kind \(record.kind), index "
@@ -251,11 +273,11 @@ final class NodeReader {
 
     /// Every checkpoint with a valid header. A live node may remove one between the listing and the look.
     func checkpoints(noting: Bool) -> [CheckpointFile] {
-        guard let names = DataFile.names(in: directory) else { return [] }
+        guard let names = names() else { return [] }
         return names.compactMap { name in
             guard name.hasPrefix("checkpoint-"), name.hasSuffix(".state") else { return nil }
             let path = "\(directory)/\(name)"
-            guard let file = DataFile(path) else { return nil }
+            guard let file = file(name) else { return nil }
             let found = file.bytes(0, 4_096)?.withUnsafeBytes { CheckpointFile($0, of: node, path, cluster) }
             if found == nil, noting { findings.note("node \(node): the header of \(path) is damaged") }
             return found

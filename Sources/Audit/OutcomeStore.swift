@@ -1,7 +1,28 @@
-/// What the replay of one shard decided, by place and by id: a byte for each record, eight for each entry and for each id.
-final class OutcomeStore {
+/// Where a replay's entries can be read again.
+protocol EntrySource: AnyObject {
+    /// Copies `target.count` bytes of an entry's payload from `offset` on; `false` where they cannot be read.
+    func read(_ index: UInt64, _ offset: Int, into target: UnsafeMutableRawBufferPointer) -> Bool
+}
+
+/// Entries that stand in the files of a shard's replicas.
+final class LogEntrySource: EntrySource {
     private let log: ShardLog
     private let files: FileCache
+
+    init(log: ShardLog, files: FileCache) {
+        self.log = log
+        self.files = files
+    }
+
+    func read(_ index: UInt64, _ offset: Int, into target: UnsafeMutableRawBufferPointer) -> Bool {
+        guard let found = log.find(index), offset + target.count <= found.ref.length else { return false }
+        return files.read(found.reader, found.ref.segment, Int(found.ref.offset) + offset, into: target)
+    }
+}
+
+/// What the replay of one shard decided, by place and by id: a byte for each record, eight for each entry and for each id.
+final class OutcomeStore {
+    private let entries: any EntrySource
     /// By id, the record that decided it, counted from the first one of the replay.
     let ids = IDTable()
     /// The first entry's index; ordinals of the entries from there on follow, one each.
@@ -11,10 +32,7 @@ final class OutcomeStore {
     private let codes = Column<UInt8>()
     private(set) var baseOrdinal: UInt64 = 0
 
-    init(log: ShardLog, files: FileCache) {
-        self.log = log
-        self.files = files
-    }
+    init(entries: any EntrySource) { self.entries = entries }
 
     /// A data entry begins; `append` follows for each of its records. The number of the first: its ordinal, where the log's
     /// ordinals have no gap.
@@ -67,22 +85,17 @@ final class OutcomeStore {
     func id(index: UInt64, slot: Int) -> IDWords? {
         var id = IDWords(parties: 0, dayAndSequence: 0)
         let offset = EntryHead.size + slot * EntryHead.recordSize
-        return withUnsafeMutableBytes(of: &id) { read(index, offset, $0) } ? id : nil
+        return withUnsafeMutableBytes(of: &id) { entries.read(index, offset, into: $0) } ? id : nil
     }
 
     /// Ledger time and window of an entry, from its header.
     func head(index: UInt64) -> (ledgerTime: UInt64, window: UInt32)? {
         var time: UInt64 = 0
         var window: UInt32 = 0
-        guard withUnsafeMutableBytes(of: &time, { read(index, 8, $0) }),
-            withUnsafeMutableBytes(of: &window, { read(index, 36, $0) })
+        guard withUnsafeMutableBytes(of: &time, { entries.read(index, 8, into: $0) }),
+            withUnsafeMutableBytes(of: &window, { entries.read(index, 36, into: $0) })
         else { return nil }
         return (time, window)
-    }
-
-    private func read(_ index: UInt64, _ offset: Int, _ target: UnsafeMutableRawBufferPointer) -> Bool {
-        guard let found = log.find(index), offset + target.count <= found.ref.length else { return false }
-        return files.read(found.reader, found.ref.segment, Int(found.ref.offset) + offset, into: target)
     }
 
     /// The ordinal under which an id was decided, and the free cell of `ids` where it was not.

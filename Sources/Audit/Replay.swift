@@ -21,7 +21,7 @@ final class Replay {
             shard: 0, log: logs[0], model: nil, outcomes: nil, directory: model, cluster: topology.cluster,
             checkpoints: checkpoints, findings: findings)
         shards = logs.dropFirst().map { log in
-            let outcomes = OutcomeStore(log: log, files: files)
+            let outcomes = OutcomeStore(entries: LogEntrySource(log: log, files: files))
             let shard = ShardModel(
                 shard: log.shard, topology: topology, directory: model, streams: streams, outcomes: outcomes,
                 findings: findings)

@@ -6,8 +6,11 @@ struct RestoredIndex {
     private(set) var count = 0
     private let key: SipKey
 
-    init(cluster: ClusterID) {
-        key = SipKey(k0: cluster.high ^ 0x7866_7072_696E_7431, k1: cluster.low ^ 0x7866_7072_696E_7432)
+    init(cluster: ClusterID) { key = Self.key(cluster) }
+
+    /// Of fingerprints.
+    static func key(_ cluster: ClusterID) -> SipKey {
+        SipKey(k0: cluster.high ^ 0x7866_7072_696E_7431, k1: cluster.low ^ 0x7866_7072_696E_7432)
     }
 
     /// Ordinal and outcome of the record that decided an id before.

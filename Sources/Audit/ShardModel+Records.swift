@@ -20,6 +20,12 @@ extension ShardModel {
             var cell = -1
             let idHash = id.hash
             if day != nil {
+                if let earlier = collisions?.find(id) {
+                    repeated += 1
+                    outcomes.append(0)
+                    hash = Self.mixed(hash, earlier | 255 << 40)
+                    continue
+                }
                 let found = outcomes.find(id, hash: idHash)
                 if let earlier = found.ordinal {
                     repeated += 1
@@ -38,7 +44,10 @@ extension ShardModel {
             let outcome = rule.decide(record, id: id, day: day)
             counts[Int(outcome.rawValue)] += 1
             outcomes.append(outcome.rawValue)
-            if cell >= 0 { outcomes.fill(cell, hash: idHash, ordinal: ordinal) }
+            if cell >= 0 {
+                outcomes.fill(cell, hash: idHash, ordinal: ordinal)
+                collisions?.insert(id, ordinal: ordinal)
+            }
             hash = Self.mixed(hash, ordinal | UInt64(outcome.rawValue) << 40 | bodyCheck(record) << 48)
         }
         runningHash = hash

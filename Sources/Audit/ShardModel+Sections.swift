@@ -87,6 +87,9 @@ extension ShardModel {
         account.maySend = !isRegulator && one.status == .active
         account.mayReceive = !isRegulator && [.active, .sendSuspended, .closing].contains(one.status)
         account.decidesHere = Int(slots.route(one.id, sequence: 0).rawValue) == shard
+        if UInt128(one.limit) + UInt128(one.funding) < UInt128(account.limit) + UInt128(account.funding) {
+            account.wasLowered = true
+        }
         account.limit = one.limit
         account.funding = one.funding
         if found >= 0 {

@@ -19,6 +19,8 @@ final class ShardModel {
         var mayReceive = false
         var decidesHere = false
         var sponsorElsewhere = false
+        /// Its limit or funding was lower once than before.
+        var wasLowered = false
         var limit: UInt64 = 0
         var funding: UInt64 = 0
         var settled: Int128 = 0
@@ -125,6 +127,8 @@ final class ShardModel {
     var touched: UInt64 = 0
     /// Ids decided before the replay begins; empty where it begins with the first entry.
     var restored: RestoredIndex
+    /// Set where ledgers keep only a part of fingerprints.
+    var collisions: MaskedFingerprints?
 
     init(
         shard: Int, topology: ClusterTopology, directory: DirectoryModel, streams: StreamBook, outcomes: OutcomeStore,
