@@ -29,7 +29,7 @@ extension Engine {
     /// Bytes came off a connection, already decrypted. They are read in place and not kept.
     public func received(_ bytes: UnsafeRawBufferPointer, on id: ConnectionID, now: MonotonicTime) {
         self.now = max(self.now, now)
-        guard let connection = connection(id), !connection.isClosing else { return }
+        guard phase != .failed, let connection = connection(id), !connection.isClosing else { return }
         metrics.bytesReceived += UInt64(bytes.count)
         var decoder = connection.decoder
         connection.decoder = FrameDecoder()
@@ -48,7 +48,7 @@ extension Engine {
     /// again.
     public func closed(_ id: ConnectionID, now: MonotonicTime) {
         self.now = max(self.now, now)
-        guard let connection = connection(id) else { return }
+        guard phase != .failed, let connection = connection(id) else { return }
         connections[id.slot] = nil
         freeSlots.append(id.slot)
         metrics.connectionsClosed += 1

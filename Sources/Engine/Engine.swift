@@ -124,6 +124,8 @@ public final class Engine {
     /// A disk operation ended.
     public func completed(_ completion: DiskCompletion, now: MonotonicTime) {
         self.now = max(self.now, now)
+        // A broken invariant ends the process at the end of this turn; until then nothing more comes of anything.
+        guard phase != .failed else { return }
         log.complete(completion, ops: &effects.disk, events: &logEvents)
         drainLogEvents()
     }
