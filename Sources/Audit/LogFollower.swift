@@ -45,6 +45,8 @@ public struct DurableVote: Hashable, Sendable {
     public var vote: ReplicaID?
     /// The highest commit hint so far.
     public var hint = LogIndex.zero
+
+    public init() {}
 }
 
 /// The log of one replica as it is durable: followed write by write and sync by sync, or read from its files.

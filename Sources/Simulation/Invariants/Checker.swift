@@ -1,76 +1,147 @@
+import Audit
 import ClearingModel
 import Engine
 import LogFormat
 import Raft
 import Wire
 
-/// Checks every invariant of the simulated world, incrementally after each turn, by full scans at intervals, and at the end.
+/// Checks every invariant of the simulated world: what a turn changed after each turn, everything at intervals and at the end.
 ///
-/// The world tells it what happened, in the order in which it happened; it changes nothing. Plain values, engines and disks
-/// come in, so it can be tested without a world.
+/// ```
+///  writes, syncs ──▶ LogFollower per node: what is durable ──▶ RecordTable: every entry ever written
+///                                │                                    │
+///  turns ──▶ GroupInspection ──▶ who committed first? ────────▶ ReferenceLog per shard ──▶ LiveReplay: the audit's model
+///                                │                                    │                         │
+///                        one file per invariant ◀─────────────────────┴─────────────────────────┤
+///  clients ──▶ sent, answered, queried ─────────────────────────────────────────────────────────┘
+/// ```
+/// The world tells it what happened, in the order in which it happened; it changes nothing.
 public final class Checker {
     public let topology: ClusterTopology
-    /// The first violation found; later ones are not looked for.
-    public private(set) var violation: Violation?
+    /// The first violation found; nothing is looked for after it.
+    public internal(set) var violation: Violation?
     /// Virtual time of the event that is being told.
     public var now = MonotonicTime(0)
 
-    public init(topology: ClusterTopology) {
+    let shards: [ShardID]
+    let replay: LiveReplay
+    let arena = Arena()
+    let collides: Bool
+    /// By shard.
+    var tables: [RecordTable]
+    var references: [ReferenceLog]
+    /// By node.
+    var tracks: [NodeTrack?]
+    var intervals = 0
+    var isOver = false
+
+    var electionSafety: ElectionSafety
+    var leaderAppendOnly = LeaderAppendOnly()
+    var logMatching = LogMatching()
+    var leaderCompleteness = LeaderCompleteness()
+    var stateMachineSafety = StateMachineSafety()
+    var committedOnMajority = CommittedOnMajority()
+    var committedNeverChanges = CommittedNeverChanges()
+    var indexOrder = IndexOrder()
+    var nothingGoesBack = NothingGoesBack()
+    var voteOnce = VoteOnce()
+    var durableRecords = DurableRecords()
+    var equalStates: EqualStates
+    var ledgerModel = LedgerModel()
+    var creditConservation = CreditConservation()
+    var positionLimits = PositionLimits()
+    var creditStreamOrder: CreditStreamOrder
+    var acknowledgedOutcomes = AcknowledgedOutcomes()
+    var realTimeOrder: RealTimeOrder
+    var boundedMemory = BoundedMemory()
+
+    /// - Parameter fingerprintMask: as in the `LedgerOptions` of the cluster.
+    public init(topology: ClusterTopology, fingerprintMask: UInt64 = .max) {
         self.topology = topology
+        collides = fingerprintMask != .max
+        shards = topology.placements.map(\.shard)
+        let count = shards.count
+        replay = LiveReplay(topology: topology, fingerprintMask: fingerprintMask)
+        tables = Array(repeating: RecordTable(), count: count)
+        references = Array(repeating: ReferenceLog(), count: count)
+        tracks = Array(repeating: nil, count: Int(topology.nodes.map(\.id.rawValue).max() ?? 0) + 1)
+        electionSafety = ElectionSafety(shards: count)
+        equalStates = EqualStates(shards: count)
+        creditStreamOrder = CreditStreamOrder(shards: count)
+        realTimeOrder = RealTimeOrder(shards: count)
     }
 
     /// What was checked how often.
-    public var coverage: Coverage { Coverage(rows: []) }
-    /// What the run proves so far; final after `finished`.
-    public var verdict: Verdict { violation == nil ? .valid : .invalid }
+    public var coverage: Coverage {
+        Coverage(rows: [
+            electionSafety.coverage, leaderAppendOnly.coverage, logMatching.coverage, leaderCompleteness.coverage,
+            stateMachineSafety.coverage, committedOnMajority.coverage, committedNeverChanges.coverage,
+            indexOrder.coverage, nothingGoesBack.coverage, voteOnce.coverage, durableRecords.coverage,
+            equalStates.coverage, ledgerModel.coverage, creditConservation.coverage, positionLimits.coverage,
+            creditStreamOrder.coverage, acknowledgedOutcomes.coverage, realTimeOrder.coverage, boundedMemory.coverage,
+        ])
+    }
+
+    /// What the run proves so far. After `finished` it is unknown where something acknowledged could not be looked at, or
+    /// nothing was acknowledged at all.
+    public var verdict: Verdict {
+        if violation != nil { return .invalid }
+        guard isOver else { return .valid }
+        return acknowledgedOutcomes.tally.unknown > 0 || acknowledgedOutcomes.decided == 0 ? .unknown : .valid
+    }
+
+    /// Takes what a check found.
+    func report<I: Invariant>(_ invariant: I.Type, _ details: String?) {
+        guard let details, violation == nil else { return }
+        violation = Violation(invariant: I.name, rule: I.rule, details: details, at: now)
+    }
+
+    func track(_ node: NodeID) -> NodeTrack? {
+        Int(node.rawValue) < tracks.count ? tracks[Int(node.rawValue)] : nil
+    }
 
     // MARK: Life of processes
 
-    /// An engine was made and is about to recover.
-    public func started(_ replica: ReplicaID, engine: Engine, disk: DiskView) {}
+    /// An engine was made and is about to recover. A wiped disk comes with a higher incarnation.
+    public func started(_ replica: ReplicaID, engine: Engine, disk: any DiskView) {
+        let known = track(replica.node)
+        let track = known?.replica == replica ? known! : NodeTrack(replica, disk: disk, topology: topology)
+        tracks[Int(replica.node.rawValue)] = track
+        track.begin(engine)
+    }
+
     /// The process crashed or was killed; what it had written stays with the operating system.
-    public func stopped(_ node: NodeID) {}
+    public func stopped(_ node: NodeID) { track(node)?.engine = nil }
+
     /// The simulated disk has dropped what it drops when the power goes.
-    public func powerLost(_ node: NodeID) {}
+    public func powerLost(_ node: NodeID) {
+        guard let track = track(node) else { return }
+        track.engine = nil
+        track.namedCheckpoints = []
+        track.log.restart(from: track.files, isIntact: !track.isDamaged)
+        track.rememberVotes()
+    }
+
     /// The node's disk was harmed: its knowledge does not count until `repaired`.
     ///
     /// - Parameters:
-    ///   - beyondBudget: no majority of undamaged replicas may be left.
+    ///   - beyondBudget: no majority of undamaged replicas may be left. Then too nothing wrong may be told to anybody.
     ///   - rolledBack: an older image of the disk was put back, which the node itself cannot see.
-    public func damaged(_ node: NodeID, beyondBudget: Bool, rolledBack: Bool = false) {}
+    public func damaged(_ node: NodeID, beyondBudget: Bool, rolledBack: Bool = false) {
+        guard let track = track(node) else { return }
+        track.isDamaged = true
+        track.log.restart(from: track.files, isIntact: false)
+        if rolledBack {
+            track.isRolledBack = true
+            for shard in shards { track.durableVotes[Int(shard.rawValue)] = track.log.vote(of: shard) }
+            for shard in track.checkpoints.indices { track.checkpoints[shard] = .zero }
+            track.votes = track.durableVotes
+        }
+    }
+
     /// Every damage of the node is repaired.
-    public func repaired(_ node: NodeID) {}
-
-    /// A turn of the node ended (input and `endOfTurn`), and none of its effects is carried out yet.
-    public func turned(_ node: NodeID, engine: Engine) {}
-
-    // MARK: Disk, as carried out
-
-    public func wrote(_ node: NodeID, file: FileName, offset: UInt64, slabs: [Slab]) {}
-    /// Everything written to the file before is durable.
-    public func synced(_ node: NodeID, file: FileName) {}
-    public func renamed(_ node: NodeID, from: FileName, to: FileName) {}
-    public func removed(_ node: NodeID, file: FileName) {}
-    /// Renames and removals so far are durable.
-    public func directorySynced(_ node: NodeID) {}
-
-    // MARK: Clients
-
-    /// A client sends an instruction for the first time.
-    public func sent(client: Int, instruction: Instruction, at: MonotonicTime) {}
-    /// A client was told what became of its instruction, whatever the answer.
-    public func decided(
-        client: Int, instruction: Instruction, decision: Decision, shard: ShardID, sentAt: MonotonicTime
-    ) {}
-    /// A query was answered; `nil`: the id is not known.
-    public func queried(
-        client: Int, id: TransactionID, decision: Decision?, shard: ShardID, sentAt: MonotonicTime
-    ) {}
-
-    // MARK: Now and then
-
-    /// Full scans: about once per simulated second.
-    public func interval() {}
-    /// The end of the run, after the liveness phase.
-    public func finished() {}
+    public func repaired(_ node: NodeID) {
+        track(node)?.isDamaged = false
+        track(node)?.isRolledBack = false
+    }
 }

@@ -1,0 +1,55 @@
+import ClearingModel
+
+// What participants send and hear.
+extension Checker {
+    /// A client sends an instruction for the first time: also one with an altered body, or another client's id.
+    public func sent(client: Int, instruction: Instruction, at: MonotonicTime) {
+        realTimeOrder.sent(instruction.id, to: topology.slots.route(instruction.id))
+    }
+
+    /// A client was told what became of its instruction, whatever the answer.
+    public func decided(
+        client: Int, instruction: Instruction, decision: Decision, shard: ShardID, sentAt: MonotonicTime
+    ) {
+        guard violation == nil else { return }
+        guard isClearing(shard) else {
+            return report(AcknowledgedOutcomes.self, "\(instruction.id) was answered by shard \(shard)")
+        }
+        report(
+            AcknowledgedOutcomes.self,
+            acknowledgedOutcomes.answered(
+                instruction, decision, shard, committed: references[Int(shard.rawValue)].committed, replay))
+        guard violation == nil else { return }
+        switch decision.answer {
+        case .decided, .duplicate, .idConflict:
+            report(
+                RealTimeOrder.self,
+                realTimeOrder.told(
+                    instruction.id, decision, shard, isOwn: decision.answer == .decided, at: now))
+        default: break
+        }
+    }
+
+    /// A query was answered; `nil`: the id is not known.
+    public func queried(
+        client: Int, id: TransactionID, decision: Decision?, shard: ShardID, sentAt: MonotonicTime
+    ) {
+        guard violation == nil else { return }
+        guard isClearing(shard) else {
+            return report(AcknowledgedOutcomes.self, "a query of \(id) was answered by shard \(shard)")
+        }
+        guard let decision, decision.answer != .notFound else {
+            return report(RealTimeOrder.self, realTimeOrder.notFound(id, shard, sentAt: sentAt))
+        }
+        report(
+            AcknowledgedOutcomes.self,
+            acknowledgedOutcomes.queried(
+                id, decision, shard, committed: references[Int(shard.rawValue)].committed, replay))
+        guard violation == nil, decision.answer != .expired else { return }
+        report(RealTimeOrder.self, realTimeOrder.told(id, decision, shard, isOwn: false, at: now))
+    }
+
+    private func isClearing(_ shard: ShardID) -> Bool {
+        !shard.isDirectory && Int(shard.rawValue) < references.count
+    }
+}

@@ -1,0 +1,15 @@
+import ClearingModel
+
+/// docs/LOG.md, "Scanning a segment": damage below a synced address is corruption, never a tail to be cut.
+struct DurableRecords: Invariant {
+    static let rule =
+        "what was synced is never overwritten, and every group is written whole with right checksums (LOG.md; FAULTS, "
+        + "cut a torn tail below a synced address)"
+    private(set) var tally = Tally()
+
+    /// - Parameter fault: what the audit's decoder has against the write.
+    mutating func wrote(_ replica: ReplicaID, fault: String?) -> String? {
+        tally.checks += 1
+        return fault.map { "\(replica): \($0)" }
+    }
+}
