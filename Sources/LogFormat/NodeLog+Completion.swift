@@ -47,7 +47,7 @@ extension NodeLog {
         case .freeSpace:
             freeSpaceAsked = false
             if case .number(let bytes) = result { freeSpaceKnown(bytes, &ops, &events) }
-        case .readPart(let job, let part): readPart(job, part, result, &events)
+        case .readPart(let job, let part): readPart(job, part, result, &ops, &events)
         case .tableFooter(let segment): tableFooter(segment, result, &ops, &events)
         case .tableBody(let segment, let checksum): tableBody(segment, checksum, result, &ops, &events)
         case .checkpointStep(let slot): checkpointStep(slot, result)

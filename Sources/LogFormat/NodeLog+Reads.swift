@@ -41,6 +41,24 @@ struct ReadJob {
 
     /// Why the disk refused, other than by damage.
     var refusal: DiskError? { failure?.code == DiskError.unreadableCode ? nil : failure }
+
+    /// One unreadable sector fails the read of all neighbours: has them read one by one, so that each entry is judged by its
+    /// own bytes.
+    /// - Returns: whether there is anything to read again.
+    mutating func splitsUnreadable() -> Bool {
+        guard failure?.code == DiskError.unreadableCode,
+            parts.contains(where: { $0.bytes == nil && $0.refs.count > 1 })
+        else { return false }
+        let whole = parts
+        parts = whole.flatMap { part in
+            part.bytes != nil || part.refs.count == 1
+                ? [part]
+                : part.refs.map { Part(offset: Int($0.offset), count: Int($0.length), refs: [$0], bytes: nil) }
+        }
+        failure = nil
+        remaining = parts.count(where: { $0.bytes == nil })
+        return true
+    }
 }
 
 extension NodeLog {
@@ -149,7 +167,7 @@ extension NodeLog {
         // What may still be on its way to the disk is read behind it.
         let end = job.parts.map { $0.offset + $0.count }.max() ?? 0
         let lane: DiskOperation.Lane = LogAddress(segment: job.segment, offset: end) > synced ? .write : .read
-        for (i, part) in job.parts.enumerated() {
+        for (i, part) in job.parts.enumerated() where part.bytes == nil {
             emit(
                 .read(.segment(job.segment), offset: UInt64(part.offset), count: part.count), lane,
                 .readPart(job: id, part: i), &ops)
@@ -158,7 +176,8 @@ extension NodeLog {
     }
 
     mutating func readPart(
-        _ id: UInt64, _ part: Int, _ result: DiskCompletion.Result, _ events: inout [LogEvent]
+        _ id: UInt64, _ part: Int, _ result: DiskCompletion.Result, _ ops: inout [DiskOperation],
+        _ events: inout [LogEvent]
     ) {
         guard var job = reads.removeValue(forKey: id) else { return }
         job.remaining -= 1
@@ -171,6 +190,7 @@ extension NodeLog {
             reads[id] = job
             return
         }
+        if job.splitsUnreadable() { return start(job, &ops) }
         switch job.purpose {
         case .entries: finishEntries(job, &events)
         case .record(let slot, let whole): finishRecord(job, slot, whole, &events)

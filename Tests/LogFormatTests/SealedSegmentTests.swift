@@ -95,6 +95,28 @@ private let two = ShardID(2)
         expectAll(&harness)
     }
 
+    @Test func anUnreadableSectorHidesNoNeighbours() throws {
+        var harness = try manySegments()
+        let record = try middle(harness)
+        let index = LogIndex(record.index)
+        harness.recover()
+        harness.events = []
+        harness.disk.fault = { kind in
+            guard case .read(.segment(2), let offset, let count) = kind,
+                Int(offset) < record.payloadOffset + 512, record.payloadOffset < Int(offset) + count
+            else { return nil }
+            return DiskError(code: DiskError.unreadableCode, message: "unreadable sector")
+        }
+        // One read spans the neighbours on both sides.
+        harness.log.read(
+            shard: one, from: LogIndex(record.index - 2), maxBytes: 10_000, token: 77, ops: &harness.ops,
+            events: &harness.events)
+        harness.settle()
+        let read = harness.events.compactMap { if case .entries(77, let entries) = $0 { entries.map(\.index) } else { nil } }
+        #expect(read == [[LogIndex(record.index - 2), LogIndex(record.index - 1)]])
+        #expect(harness.log.holes(of: one) == [IndexRange(from: index, through: index)])
+    }
+
     @Test(arguments: [0, 1, 2])
     func aDamagedTableIsRebuiltFromTheGroups(place: Int) throws {
         var harness = try manySegments()
