@@ -51,7 +51,7 @@ public final class LiveReplay {
         self.topology = topology
         streams = StreamBook(shardCount: topology.shardCount, findings: findings)
         directory = DirectoryModel(calendar: topology.calendar)
-        for shard in 1..<topology.shardCount + 1 {
+        for shard in 1..<max(topology.shardCount, 0) + 1 {
             let source = Entries()
             let model = ShardModel(
                 shard: shard, topology: topology, directory: directory, streams: streams,
