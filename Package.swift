@@ -60,11 +60,12 @@ let package = Package(
             "Simulation",
             ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Audit", collections]),
         layer("LocalCluster", ["ClearingModel", "Wire", "TLS", "CPlatform", yams]),
+        layer("Bench", ["ClearingModel", "Workload", "Audit", "LocalCluster"]),
         .executableTarget(
             name: "suanpan",
             dependencies: [
                 "ClearingModel", "Wire", "LogFormat", "Client", "TLS", "Node", "Workload", "Audit", "LocalCluster",
-                "CPlatform",
+                "Bench", "CPlatform",
                 arguments, logging, yams, nioCore, nioPosix,
             ],
             swiftSettings: strict),
@@ -84,6 +85,7 @@ let package = Package(
             "SimulationTests",
             ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Audit", "Simulation"]),
         tests("LocalClusterTests", ["ClearingModel", "Wire", "LocalCluster"]),
+        tests("BenchTests", ["ClearingModel", "Workload", "Audit", "LocalCluster", "Bench"]),
         tests("ClusterTests", ["ClearingModel"]),
     ]
 )

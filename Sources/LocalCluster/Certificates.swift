@@ -49,19 +49,34 @@ public struct Certificates: Hashable, Sendable {
 
     /// Issues one more participant's certificate from the authority that is here.
     public func issue(participant: ParticipantID, cluster: ClusterID) throws(LaunchError) {
+        try write(Self.name(of: participant), issue([participant], days: Self.validDays, cluster: cluster))
+    }
+
+    /// Credentials of a service bureau that instructs for several participants: one certificate that names them all, for
+    /// a day, in memory only.
+    public func bureau(_ participants: [ParticipantID], cluster: ClusterID) throws(LaunchError) -> TLSCredentials {
+        let issued = try issue(participants, days: 1, cluster: cluster)
+        guard let authority = FileStore.readBytes(authority) else {
+            throw .file(path: authority, action: "read", code: errno)
+        }
+        return TLSCredentials(
+            authorityPEM: authority, certificatePEM: issued.certificatePEM, keyPEM: issued.keyPEM)
+    }
+
+    private func issue(
+        _ participants: [ParticipantID], days: Int, cluster: ClusterID
+    ) throws(LaunchError) -> IssuedCertificate {
         guard let certificate = FileStore.readBytes(authority), let key = FileStore.readBytes(self.key("ca")) else {
             throw .file(path: authority, action: "read", code: errno)
         }
         do {
             let stored = IssuedCertificate(certificatePEM: certificate, keyPEM: key)
-            let validity = CertificateValidity(from: Self.wallTime(), days: Self.validDays)
-            let issued = try CertificateAuthority(stored)
-                .issue([.participant(participant)], cluster: cluster, validity: validity)
-            try write(Self.name(of: participant), issued)
-        } catch let error as LaunchError {
-            throw error
+            let validity = CertificateValidity(from: Self.wallTime(), days: days)
+            return try CertificateAuthority(stored)
+                .issue(participants.map { .participant($0) }, cluster: cluster, validity: validity)
         } catch {
-            throw .failed("the certificate of participant \(participant) cannot be made: \(error)")
+            let names = participants.map(\.description).joined(separator: ", ")
+            throw .failed("a certificate of participant \(names) cannot be made: \(error)")
         }
     }
 

@@ -73,6 +73,43 @@ final class LineFile {
     }
 }
 
+/// What a journal will hold, until the load is over: filled on the event loop, written by whoever waited for it.
+final class KeptJournal {
+    private struct End {
+        var id: TransactionID
+        var result: RecordResult
+    }
+
+    private static let chunkCount = 16_384
+    private var full: [[End]] = []
+    private var open: [End] = []
+
+    @inline(__always)
+    func append(_ completion: Completion) {
+        if open.count == Self.chunkCount {
+            full.append(open)
+            open = []
+        }
+        if open.isEmpty { open.reserveCapacity(Self.chunkCount) }
+        open.append(End(id: completion.id, result: completion.result))
+    }
+
+    /// Writes everything, and gives its memory back on the way.
+    func write(to file: LineFile, slots: SlotMap) {
+        var format = JournalFormat()
+        full.append(open)
+        open = []
+        for index in full.indices {
+            for end in full[index] {
+                format.append(end.id, end.result, shard: slots.route(end.id), to: &file.buffer)
+                file.lineEnded()
+            }
+            full[index] = []
+        }
+        full = []
+    }
+}
+
 /// Formats journal lines by hand: `{"id", "outcome", "shard", "index", "slot", "window", "ledgerTime"}`.
 ///
 /// `outcome` is the decision's name; `unknown`; `idConflict`; or the refusal's name, and then nothing was decided. Where
@@ -91,8 +128,7 @@ struct JournalFormat {
         refusals = (0...UInt8.max).map { RefusalCode(rawValue: $0).map { Array($0.name.utf8) } ?? [] }
     }
 
-    mutating func append(_ completion: Completion, shard: ShardID, to bytes: inout [UInt8]) {
-        let id = completion.id
+    mutating func append(_ id: TransactionID, _ result: RecordResult, shard: ShardID, to bytes: inout [UInt8]) {
         if id.day != day || dayText.isEmpty {
             day = id.day
             dayText = Array(day.compactText.utf8)
@@ -106,7 +142,7 @@ struct JournalFormat {
         bytes.append(UInt8(ascii: "-"))
         Self.number(id.sequence, to: &bytes)
         bytes.append(contentsOf: "\",\"outcome\":\"".utf8)
-        switch completion.result {
+        switch result {
         case .decided(let decision):
             let name = outcomes[Int(decision.outcomeCode)]
             bytes.append(contentsOf: name.isEmpty ? other : name)

@@ -26,6 +26,8 @@ final class LoadEngine: ClientDriverOwner {
     var statistics: LoadStatistics
     var lanes: LoadLanes
     var journalFormat = JournalFormat()
+    private let kept: KeptJournal?
+    private var acknowledged: AcknowledgementWatch.Reader?
     /// When the first payment was intended.
     var start = MonotonicTime(0)
     var outstanding = 0
@@ -36,12 +38,17 @@ final class LoadEngine: ClientDriverOwner {
     var nextStopCheck = MonotonicTime(0)
     let finished: EventLoopPromise<LoadResult>
     private let timeout: MonotonicTime.Span
+    private let intervalSpan: MonotonicTime.Span
+    /// Nanoseconds from the start.
+    private let warmUp: UInt64
+    private var isWarm = false
+    private let paymentsInFlight: Int
     /// Payments made in one turn, so that replies are read in between.
     private static let turnPayments = 4_096
 
     init(
         configuration: LoadConfiguration, loop: any EventLoop, journal: LineFile?, series: LineFile?,
-        finished: EventLoopPromise<LoadResult>
+        kept: KeptJournal?, finished: EventLoopPromise<LoadResult>
     ) throws {
         let wall = Clocks.wall()
         let calendar = configuration.topology.calendar
@@ -52,11 +59,18 @@ final class LoadEngine: ClientDriverOwner {
         guard
             let generator = PaymentGenerator(
                 population: configuration.population, identities: configuration.identities.map(\.participants),
-                mix: configuration.mix, seed: configuration.seed, day: day, sequence: first)
+                mix: configuration.mix, credits: configuration.credits, slots: configuration.topology.slots,
+                seed: configuration.seed, day: day, sequence: first)
         else { throw LoadError.noIdentity }
+        guard generator.canCredit else {
+            throw LoadError.invalid(
+                "credits '\(configuration.credits.rawValue)': participants are on too few shards, or alone on theirs")
+        }
         self.configuration = configuration
+        paymentsInFlight = configuration.paymentsInFlight
         self.journal = journal
         self.series = series
+        self.kept = kept
         self.generator = generator
         self.finished = finished
         schedule = LoadSchedule(plan: configuration.plan)
@@ -65,6 +79,11 @@ final class LoadEngine: ClientDriverOwner {
             identities: configuration.identities.count, shards: configuration.topology.placements.count,
             size: configuration.batch)
         timeout = .milliseconds(UInt64(configuration.timeoutSeconds * 1_000))
+        intervalSpan = MonotonicTime.Span(nanoseconds: UInt64(configuration.intervalSeconds * 1e9))
+        warmUp = UInt64(configuration.warmUpSeconds * 1e9)
+        acknowledged = configuration.watch.map {
+            AcknowledgementWatch.Reader($0, shards: configuration.topology.placements.count)
+        }
         driver = try ClientDriver(
             loop: loop, topology: configuration.topology, identities: configuration.identities,
             configuration: configuration.clientConfiguration, owner: self)
@@ -94,6 +113,7 @@ final class LoadEngine: ClientDriverOwner {
                     schedule.stop()
                 }
             }
+            if !isWarm, (now - start).nanoseconds >= warmUp { measure(now) }
             if now >= nextReport { report(now) }
             // Payments of a rate leave on the millisecond, many in a flush; without a rate they follow their answers.
             if isTick || isBehind || schedule.isUnlimited { produce(now) }
@@ -107,9 +127,22 @@ final class LoadEngine: ClientDriverOwner {
     private func run(from now: MonotonicTime) {
         phase = .running
         start = now
-        nextReport = now + .seconds(1)
-        statistics.begin(now: now, processes: configuration.processes)
+        nextReport = now + intervalSpan
+        statistics.begin(now: now, elapsed: 0, processes: configuration.processes)
+        if warmUp == 0 { measure(now) }
         produce(now)
+    }
+
+    /// The warm-up is over.
+    private func measure(_ now: MonotonicTime) {
+        isWarm = true
+        if warmUp > 0 {
+            // The interval that is open belongs to the warm-up.
+            report(now)
+            nextReport = now + intervalSpan
+            statistics.begin(now: now, elapsed: (now - start).nanoseconds, processes: configuration.processes)
+        }
+        configuration.phase(.measuring)
     }
 
     /// Makes what is due, as far as this turn goes.
@@ -121,17 +154,15 @@ final class LoadEngine: ClientDriverOwner {
             let intended: UInt64
             switch schedule.due(at: elapsed) {
             case .at(let time): intended = time
-            case .unlimited where outstanding < configuration.window: intended = elapsed
-            case .unlimited:
-                sendLanes(now, all: true)
-                return
-            case .none:
+            case .unlimited where outstanding < paymentsInFlight: intended = elapsed
+            case .unlimited, .none:
                 sendLanes(now, all: false)
                 return
             case .ended:
                 sendLanes(now, all: true)
                 phase = .draining
-                statistics.planEnded(elapsed)
+                statistics.planEnded(elapsed, processes: configuration.processes)
+                configuration.phase(.draining)
                 return
             }
             schedule.taken()
@@ -156,8 +187,6 @@ final class LoadEngine: ClientDriverOwner {
             } else {
                 let shard = configuration.topology.slots.route(generator.instruction.id)
                 let lane = lanes.add(generator.instruction, identity: identity, shard: shard, intended, opened: elapsed)
-                // In flight from here on: a closed window must not overshoot by what waits in lanes.
-                outstanding += 1
                 if lanes.isFull(lane) { send(lane, now) }
             }
         case .query(let id, let identity): query(id, identity: identity, now)
@@ -189,22 +218,26 @@ final class LoadEngine: ClientDriverOwner {
     // MARK: - Requests of many records
 
     /// Sends the lanes that have waited long enough, or all.
+    ///
+    /// Without a rate nothing was due that could be late: only full requests leave, and what would never fill one leaves
+    /// after a second.
     private func sendLanes(_ now: MonotonicTime, all: Bool) {
         guard configuration.batch > 1 else { return }
         let elapsed = (now - start).nanoseconds
-        let linger = UInt64(configuration.lingerMilliseconds) * 1_000_000
+        let linger = schedule.isUnlimited ? 1_000_000_000 : UInt64(configuration.lingerMilliseconds) * 1_000_000
         while let lane = lanes.oldest(openedBefore: all ? .max : elapsed - min(elapsed, linger)) { send(lane, now) }
     }
 
     private func send(_ lane: Int, _ now: MonotonicTime) {
         let batch = lanes.take(lane)
+        if schedule.isUnlimited { lanes.restamp(batch, (now - start).nanoseconds) }
         let records = lanes.batches[batch].instructions
         let taken = driver.submit(
             records, identity: lanes.identity(lane), deadline: now + timeout, token: UInt64(batch), now: now)
         let missed = records.count - taken
         statistics.sent += UInt64(taken)
         statistics.notSent += UInt64(missed)
-        outstanding -= missed
+        outstanding += taken
         lanes.sent(batch, taken: taken)
         for _ in 0..<taken { statistics.sent(shard: lanes.shard(lane), now) }
     }
@@ -216,6 +249,7 @@ final class LoadEngine: ClientDriverOwner {
         guard !output.completions.isEmpty else { return }
         let now = Clocks.monotonic()
         let elapsed = (now - start).nanoseconds
+        acknowledged?.look()
         for completion in output.completions {
             var intended = completion.token
             if configuration.batch > 1 {
@@ -226,34 +260,38 @@ final class LoadEngine: ClientDriverOwner {
             case .decided(let decision): shard = decision.shard
             default: shard = configuration.topology.slots.route(completion.id)
             }
-            statistics.ended(completion.result, shard: Int(shard.rawValue), now, elapsed - min(intended, elapsed))
-            if let journal {
-                journalFormat.append(completion, shard: shard, to: &journal.buffer)
+            statistics.ended(completion.result, shard: Int(shard.rawValue), now, intended: intended, elapsed: elapsed)
+            acknowledged?.ended(completion.result, now)
+            if let kept {
+                kept.append(completion)
+            } else if let journal {
+                journalFormat.append(completion.id, completion.result, shard: shard, to: &journal.buffer)
                 journal.lineEnded()
             }
         }
         outstanding -= output.completions.count
-        statistics.lastEnd = elapsed
     }
 
     // MARK: - Reports and the end
 
     private func report(_ now: MonotonicTime) {
-        nextReport = nextReport + .seconds(1)
+        nextReport = nextReport + intervalSpan
         // Ids of a new day once it has begun: it was opened an hour before.
         generator.day = BusinessDay(
             at: Clocks.wall(), offsetMinutes: Int(configuration.topology.calendar.zoneOffsetMinutes))
-        let row = statistics.second(now, inFlight: outstanding)
-        if let text = row.text { configuration.live(text) }
+        let interval = statistics.interval(
+            now, elapsed: (now - start).nanoseconds, inFlight: outstanding + lanes.waiting, isWarmUp: !isWarm)
+        configuration.interval(interval)
+        if interval.isWhole(of: configuration.intervalSeconds) { configuration.live(interval.text) }
         if let series {
-            series.buffer.append(contentsOf: row.csv.utf8)
+            series.buffer.append(contentsOf: interval.csv.utf8)
             series.lineEnded()
         }
     }
 
     private func finish(_ now: MonotonicTime) {
         report(now)
-        var result = statistics.result(plan: configuration.plan, now: now, processes: configuration.processes)
+        var result = statistics.result(now: now)
         result.troubles = driver.troubles
         end(.success(result))
     }

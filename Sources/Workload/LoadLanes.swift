@@ -49,6 +49,7 @@ struct LoadLanes {
         let batch = open[lane]
         batches[batch].instructions.append(instruction)
         batches[batch].intended.append(intended)
+        waiting += 1
         return lane
     }
 
@@ -74,7 +75,16 @@ struct LoadLanes {
         let batch = open[lane]
         precondition(batch != Self.none, "a lane with an open batch")
         open[lane] = Self.none
+        waiting -= batches[batch].instructions.count
         return batch
+    }
+
+    /// Records in open batches.
+    private(set) var waiting = 0
+
+    /// The records of a batch leave without having been due: they count from now.
+    mutating func restamp(_ batch: Int, _ now: UInt64) {
+        for position in batches[batch].intended.indices { batches[batch].intended[position] = now }
     }
 
     /// The first `taken` records of the batch were submitted, the others dropped.

@@ -1,4 +1,7 @@
 /// What a load came to; DESIGN's JSON of `load`.
+///
+/// Counts and latencies are of the payments that were due in the measured time, however late they ended. Rate and CPU
+/// time are of what ended in it.
 public struct LoadResult: Hashable, Sendable {
     public var offeredRate = 0.0
     public var sent: UInt64 = 0
@@ -19,9 +22,12 @@ public struct LoadResult: Hashable, Sendable {
     public var generatorLimited = false
     public var cpuMicrosPerTransaction = 0.0
     // Not part of the JSON
-    /// From the first intended payment to the last answer.
+    /// The measured time: from the end of the warm-up to the end of the plan.
     public var seconds = 0.0
-    /// CPU seconds of this process while the load ran, and of each given process.
+    /// Payments that the ledger decided, and accepted, in that time, whenever they were sent.
+    public var decidedInTime: UInt64 = 0
+    public var acceptedInTime: UInt64 = 0
+    /// CPU seconds of this process in the measured time, and of each given process.
     public var ownCPUSeconds = 0.0
     public var processCPUSeconds: [Double] = []
     /// Largest part of a second that the generator's thread was busy.

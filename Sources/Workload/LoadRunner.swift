@@ -17,17 +17,18 @@ public enum LoadRunner {
             try? journal?.finish()
             throw error
         }
-        series?.buffer.append(contentsOf: LoadStatistics.Row.header.utf8)
+        series?.buffer.append(contentsOf: LoadInterval.header.utf8)
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         defer { try? group.syncShutdownGracefully() }
         let loop = group.next()
         let finished = loop.makePromise(of: LoadResult.self)
-        let files = Confined((journal, series))
+        let kept = configuration.journalAfterwards && journal != nil ? KeptJournal() : nil
+        let files = Confined((journal, series, kept))
         loop.execute {
             do {
                 let engine = try LoadEngine(
                     configuration: configuration, loop: loop, journal: files.value.0, series: files.value.1,
-                    finished: finished)
+                    kept: files.value.2, finished: finished)
                 // The driver knows its owner weakly: the engine lives until the load has ended.
                 let keep = NIOLoopBound(engine, eventLoop: loop)
                 finished.futureResult.whenComplete { _ in _ = keep.value.phase }
@@ -44,6 +45,7 @@ public enum LoadRunner {
             try? series?.finish()
             throw error
         }
+        if let journal { kept?.write(to: journal, slots: configuration.topology.slots) }
         try journal?.finish()
         try series?.finish()
         return result
@@ -54,9 +56,16 @@ public enum LoadRunner {
         guard (1...Limits.maximumRecords).contains(configuration.batch) else {
             throw .invalid("a batch has 1 to \(Limits.maximumRecords) records")
         }
-        guard configuration.connections >= 1, configuration.window >= 1, configuration.maximumPending >= 1,
-            configuration.timeoutSeconds > 0
-        else { throw .invalid("connections, window, pending and timeout must be positive") }
+        let nodes = configuration.topology.nodes.count
+        guard configuration.connections ?? nodes >= nodes else {
+            throw .invalid("\(nodes) nodes need \(nodes) connections at least: any of them may lead")
+        }
+        guard configuration.paymentsInFlight >= 1, configuration.maximumPending >= 1, configuration.timeoutSeconds > 0,
+            configuration.requestsPerConnection ?? 1 >= 1, configuration.requestsPerShard ?? 1 >= 1
+        else { throw .invalid("window, pending, requests in flight and timeout must be positive") }
+        guard configuration.warmUpSeconds >= 0, configuration.warmUpSeconds < configuration.plan.totalSeconds,
+            configuration.intervalSeconds > 0
+        else { throw .invalid("the warm-up must be shorter than the load") }
     }
 
     /// Hands values to the loop that only it uses until the load has ended.

@@ -9,30 +9,41 @@ struct LoadStatistics {
     var notSent: UInt64 = 0
     var late: UInt64 = 0
     var interrupted = false
-    /// Nanoseconds from the start to the last answer.
-    var lastEnd: UInt64 = 0
 
-    private var planNanoseconds: UInt64 = 0
+    /// The measured time, in nanoseconds from the start.
+    private var from: UInt64 = 0
+    private var to: UInt64?
     private var accepted: UInt64 = 0
     private var declined: UInt64 = 0
     private var unknown: UInt64 = 0
     private var outcomes = [UInt64](repeating: 0, count: 256)
     private var refusals = [UInt64](repeating: 0, count: 256)
     private var conflicts: UInt64 = 0
+    /// What was decided and accepted since the measured time began, and how much of it before it ended.
+    private var flow = Flow()
+    private var flowInTime = Flow()
     private var total = LoadStatistics.histogram()
-    private var interval = LoadStatistics.histogram()
+    private var current = LoadStatistics.histogram()
     private var longestGap: UInt64 = 0
     /// Payments in flight in each shard, and when it last accepted one, or was given the first.
     private var inFlight: [Int]
     private var progress: [MonotonicTime]
 
-    private var secondStart = MonotonicTime(0)
-    private var second = 0
+    private var intervalStart = MonotonicTime(0)
+    private var number = 0
     private var before = Totals()
     private var busyBefore: UInt64 = 0
+    /// The generator's part of a second or so, whatever the interval.
+    private var busyStart = MonotonicTime(0)
+    private var busyStartCPU: UInt64 = 0
     private var mostBusy = 0.0
     private var ownCPU: UInt64 = 0
-    private var processCPU: [UInt64?] = []
+    private var processCPU: [UInt64] = []
+
+    private struct Flow {
+        var decided: UInt64 = 0
+        var accepted: UInt64 = 0
+    }
 
     private struct Totals {
         var offered: UInt64 = 0
@@ -54,14 +65,34 @@ struct LoadStatistics {
         progress = [MonotonicTime](repeating: MonotonicTime(0), count: shards)
     }
 
-    mutating func begin(now: MonotonicTime, processes: [Int32]) {
-        secondStart = now
+    /// Counts from here on; what came before is forgotten.
+    mutating func begin(now: MonotonicTime, elapsed: UInt64, processes: [Int32]) {
+        (offered, sent, notSent, late) = (0, 0, 0, 0)
+        (accepted, declined, unknown, conflicts, longestGap) = (0, 0, 0, 0, 0)
+        outcomes = [UInt64](repeating: 0, count: 256)
+        refusals = outcomes
+        (flow, before, mostBusy) = (Flow(), Totals(), 0)
+        total.reset()
+        current.reset()
+        from = elapsed
+        intervalStart = now
         busyBefore = Clocks.threadCPU()
+        (busyStart, busyStartCPU) = (now, busyBefore)
         ownCPU = Clocks.processCPU()
-        processCPU = processes.map { Clocks.cpu(of: $0) }
+        processCPU = processes.map { ProcessCPU.of($0)?.total ?? 0 }
     }
 
-    mutating func planEnded(_ elapsed: UInt64) { planNanoseconds = elapsed }
+    /// Nothing new is offered from here on.
+    mutating func planEnded(_ elapsed: UInt64, processes: [Int32]) {
+        to = elapsed
+        flowInTime = flow
+        ownCPU = Clocks.processCPU() - ownCPU
+        processCPU = zip(processes, processCPU).map { process, before in
+            // A process that was killed or restarted meanwhile counts from its new start.
+            guard let now = ProcessCPU.of(process)?.total else { return 0 }
+            return now >= before ? now - before : now
+        }
+    }
 
     @inline(__always)
     mutating func sent(shard: Int, _ now: MonotonicTime) {
@@ -69,95 +100,94 @@ struct LoadStatistics {
         inFlight[shard] += 1
     }
 
-    /// One payment ended `latency` nanoseconds after its intended time.
+    /// One payment ended that was due at `intended`; both times in nanoseconds from the start.
     @inline(__always)
-    mutating func ended(_ result: RecordResult, shard: Int, _ now: MonotonicTime, _ latency: UInt64) {
+    mutating func ended(_ result: RecordResult, shard: Int, _ now: MonotonicTime, intended: UInt64, elapsed: UInt64) {
         inFlight[shard] -= 1
+        // What was due in the warm-up says nothing but that the cluster worked meanwhile.
+        let counts = intended >= from
         switch result {
         case .decided(let decision):
-            interval.record(min(latency / 1_000, 3_600_000_000))
-            outcomes[Int(decision.outcomeCode)] += 1
-            if decision.outcomeCode == Outcome.accepted.rawValue {
-                accepted += 1
+            flow.decided += 1
+            let isAccepted = decision.outcomeCode == Outcome.accepted.rawValue
+            if isAccepted {
+                flow.accepted += 1
                 let gap = (now - progress[shard]).nanoseconds
                 if gap > longestGap { longestGap = gap }
                 progress[shard] = now
-            } else {
-                declined += 1
             }
-        case .conflict:
+            guard counts else { return }
+            let latency = elapsed > intended ? elapsed - intended : 0
+            current.record(min(latency / 1_000, 3_600_000_000))
+            outcomes[Int(decision.outcomeCode)] += 1
+            if isAccepted { accepted += 1 } else { declined += 1 }
+        case .conflict where counts:
             conflicts += 1
             declined += 1
-        case .refused(let code):
+        case .refused(let code) where counts:
             refusals[Int(code.rawValue)] += 1
             declined += 1
-        case .unknown, .expired: unknown += 1
+        case .unknown where counts, .expired where counts: unknown += 1
+        case .conflict, .refused, .unknown, .expired: break
         }
     }
 
     // MARK: - Reports
 
-    /// One second of the load.
-    struct Row {
-        static let header =
-            "second,offered,sent,accepted,rejected,unknown,late,notSent,p50Ms,p99Ms,maxMs,inFlight,generatorBusy\n"
-        /// `nil` for a short rest at the end.
-        var text: String?
-        var csv: String
-    }
-
-    /// Ends the current second.
-    mutating func second(_ now: MonotonicTime, inFlight: Int) -> Row {
-        second += 1
-        let span = max(Double((now - secondStart).nanoseconds), 1)
-        secondStart = now
+    /// Ends the current interval.
+    mutating func interval(
+        _ now: MonotonicTime, elapsed: UInt64, inFlight: Int, isWarmUp: Bool
+    ) -> LoadInterval {
+        number += 1
+        var interval = LoadInterval()
+        interval.number = number
+        interval.end = Double(elapsed) / 1e9
+        interval.seconds = max(Double((now - intervalStart).nanoseconds), 1) / 1e9
+        interval.isWarmUp = isWarmUp
+        intervalStart = now
         let cpu = Clocks.threadCPU()
-        let busy = Double(cpu - busyBefore) / span
+        interval.generatorBusy = Double(cpu - busyBefore) / 1e9 / interval.seconds
         busyBefore = cpu
-        // A part of a second at the end says little.
-        let isWhole = span > 5e8
-        if isWhole { mostBusy = max(mostBusy, busy) }
+        // In a short interval a moment weighs too much.
+        let busySpan = (now - busyStart).nanoseconds
+        if busySpan > 500_000_000 {
+            mostBusy = max(mostBusy, Double(cpu - busyStartCPU) / Double(busySpan))
+            (busyStart, busyStartCPU) = (now, cpu)
+        }
         let totals = Totals(
-            offered: offered, sent: sent, notSent: notSent, late: late, accepted: accepted, declined: declined,
+            offered: offered, sent: sent, notSent: notSent, late: late, accepted: flow.accepted, declined: declined,
             unknown: unknown)
-        let rate = { (now: UInt64, before: UInt64) in UInt64(Double(now - before) * 1e9 / span) }
-        let p50 = Self.milliseconds(interval, 50)
-        let p99 = Self.milliseconds(interval, 99)
-        let longest = interval.totalCount == 0 ? 0 : Double(interval.max) / 1_000
-        let acceptedRate = rate(accepted, before.accepted)
-        var text = "\(second) s: \(rate(offered, before.offered))/s offered, \(acceptedRate)/s accepted"
-        text += ", p50 \(decimal(p50)) ms, p99 \(decimal(p99)) ms, \(inFlight) in flight"
-        if declined > before.declined { text += ", \(declined - before.declined) rejected" }
-        if unknown > before.unknown { text += ", \(unknown - before.unknown) unknown" }
-        if notSent > before.notSent { text += ", \(notSent - before.notSent) not sent" }
-        if late > before.late { text += ", \(late - before.late) late" }
-        text += ", generator \(Int(busy * 100))%"
-        let counts = [
-            UInt64(second), offered - before.offered, sent - before.sent, accepted - before.accepted,
-            declined - before.declined, unknown - before.unknown, late - before.late, notSent - before.notSent,
-        ]
-        let csv =
-            counts.map { "\($0)" }.joined(separator: ",")
-            + ",\(decimal(p50)),\(decimal(p99)),\(decimal(longest)),\(inFlight),\(decimal(busy))\n"
+        interval.offered = totals.offered - before.offered
+        interval.sent = totals.sent - before.sent
+        interval.accepted = totals.accepted - before.accepted
+        interval.rejected = totals.declined - before.declined
+        interval.unknown = totals.unknown - before.unknown
+        interval.late = totals.late - before.late
+        interval.notSent = totals.notSent - before.notSent
+        interval.p50Ms = Self.milliseconds(current, 50)
+        interval.p99Ms = Self.milliseconds(current, 99)
+        interval.maxMs = current.totalCount == 0 ? 0 : Double(current.max) / 1_000
+        interval.inFlight = inFlight
         before = totals
-        total.add(interval)
-        interval.reset()
-        return Row(text: isWhole ? text : nil, csv: csv)
+        total.add(current)
+        current.reset()
+        return interval
     }
 
     private static func milliseconds(_ histogram: Histogram<UInt64>, _ percentile: Double) -> Double {
         histogram.totalCount == 0 ? 0 : Double(histogram.valueAtPercentile(percentile)) / 1_000
     }
 
-    /// The whole load; the current second has been ended.
-    func result(plan: LoadPlan, now: MonotonicTime, processes: [Int32]) -> LoadResult {
+    /// The whole load; the current interval has been ended.
+    func result(now: MonotonicTime) -> LoadResult {
+        guard let to else { preconditionFailure("a plan ends before its result") }
         var result = LoadResult()
-        let planned = max(Double(planNanoseconds) / 1e9, 1e-3)
-        result.seconds = max(planned, Double(lastEnd) / 1e9)
-        result.offeredRate = Double(offered) / planned
+        result.seconds = max(Double(to - min(from, to)) / 1e9, 1e-3)
+        result.offeredRate = Double(offered) / result.seconds
         (result.sent, result.notSent, result.late) = (sent, notSent, late)
         (result.accepted, result.unknown) = (accepted, unknown)
-        result.acceptedPerSecond = Double(accepted) / result.seconds
+        (result.decidedInTime, result.acceptedInTime) = (flowInTime.decided, flowInTime.accepted)
+        result.acceptedPerSecond = Double(flowInTime.accepted) / result.seconds
         result.rejected = rejections()
         result.p50Ms = Self.milliseconds(total, 50)
         result.p90Ms = Self.milliseconds(total, 90)
@@ -171,15 +201,10 @@ struct LoadStatistics {
         result.generatorBusy = mostBusy
         result.generatorLimited =
             Double(late) > Double(offered) * LoadConfiguration.lateLimit || mostBusy > LoadConfiguration.busyLimit
-        result.ownCPUSeconds = Double(Clocks.processCPU() - ownCPU) / 1e9
-        result.processCPUSeconds = zip(processes, processCPU).map { process, before in
-            // A process that was killed or restarted meanwhile counts from its new start.
-            guard let now = Clocks.cpu(of: process) else { return 0 }
-            return Double(now - min(before ?? 0, now)) / 1e9
-        }
+        result.ownCPUSeconds = Double(ownCPU) / 1e9
+        result.processCPUSeconds = processCPU.map { Double($0) / 1e9 }
         let cpu = result.ownCPUSeconds + result.processCPUSeconds.reduce(0, +)
-        let decided = outcomes.reduce(0, +)
-        result.cpuMicrosPerTransaction = decided == 0 ? 0 : cpu * 1e6 / Double(decided)
+        result.cpuMicrosPerTransaction = flowInTime.decided == 0 ? 0 : cpu * 1e6 / Double(flowInTime.decided)
         result.interrupted = interrupted
         return result
     }

@@ -50,13 +50,17 @@ public struct PaymentGenerator {
         .agreementDebit, .qrMerchantPresented, .qrConsumerPresented, .payout, .gatewayPayment,
     ]
 
+    /// `nil` where the mix chooses.
+    private let choice: CreditorChoice?
+
     /// - Parameters:
     ///   - identities: for each certificate the participants it names; only these instruct.
+    ///   - slots: where positions are; only `credits` other than the mix's ask it.
     ///   - sequence: first sequence number; ids of two loads must not meet.
     /// - Returns: `nil` where no certificate names an institution of the population.
     public init?(
-        population: Population, identities: [[ParticipantID]], mix: LoadMix, seed: UInt64, day: BusinessDay,
-        sequence: UInt64
+        population: Population, identities: [[ParticipantID]], mix: LoadMix, credits: LoadCredits = .mixed,
+        slots: SlotMap = SlotMap(shardCount: 1), seed: UInt64, day: BusinessDay, sequence: UInt64
     ) {
         let played = population.instructing.compactMap { one in
             identities.firstIndex { $0.contains(one.participant) }.map { (one, $0) }
@@ -79,8 +83,12 @@ public struct PaymentGenerator {
             population.participants.map { ($0.id, $0.currency) }, uniquingKeysWith: { first, _ in first })
         institutionCurrencies = played.map { currencies[$0.0.participant] ?? Population.currency }
         bankCurrencies = population.banks.map { currencies[$0.participant] ?? Population.currency }
+        choice = CreditorChoice(credits, population: population, slots: slots)
         if mix == .clearing { recent.reserveCapacity(Self.recentCount) }
     }
+
+    /// Whether payments with such credits can be drawn at all; `next` must not be asked otherwise.
+    public var canCredit: Bool { choice?.isPossible ?? true }
 
     /// Draws the next step; a payment stands in `instruction` then.
     @inline(__always)
@@ -92,6 +100,14 @@ public struct PaymentGenerator {
     /// A fresh payment into `instruction`; the identity that sends it.
     @inline(__always)
     private mutating func draw() -> Int {
+        while true {
+            if let identity = drawOne() { return identity }
+        }
+    }
+
+    /// `nil` for a debtor that the choice of creditors leaves out.
+    @inline(__always)
+    private mutating func drawOne() -> Int? {
         let position = institutions.draw(&random)
         let institution = institutionIDs[position]
         let kind = Self.kindList[kinds.draw(&random)]
@@ -106,6 +122,10 @@ public struct PaymentGenerator {
         case .qrMerchantPresented, .qrConsumerPresented:
             instruction.creditor = creditorIDs[creditors.draw(&random)]
         default: instruction.creditor = institution
+        }
+        if let choice {
+            guard let creditor = choice.draw(for: debtor, &random) else { return nil }
+            instruction.creditor = creditor
         }
         instruction.id = TransactionID(debtor: debtor, instructing: institution, day: day, sequence: sequence)
         sequence = (sequence + 1) & TransactionID.maximumSequence

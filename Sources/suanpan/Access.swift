@@ -36,6 +36,14 @@ enum Access {
         }
     }
 
+    /// All of them as a service bureau: one certificate that names every participant whose certificate is here.
+    static func bureau(_ directory: ClusterDirectory) throws -> [ClientIdentity] {
+        let participants = directory.certificates.participants
+        guard !participants.isEmpty else { return [] }
+        let credentials = try directory.certificates.bureau(participants, cluster: try directory.topology().cluster)
+        return [ClientIdentity(credentials: credentials, participants: participants)]
+    }
+
     private static func client(
         _ directory: ClusterDirectory, _ name: String, _ timeoutSeconds: Double
     ) throws -> SuanpanClient {

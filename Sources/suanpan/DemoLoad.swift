@@ -1,3 +1,4 @@
+import Bench
 import CPlatform
 import ClearingModel
 import Foundation
@@ -17,10 +18,7 @@ final class DemoLoad {
     var journal: String { "\(demo.directory.root)/journal.jsonl" }
 
     /// Crosses between the load's event loop and the main thread.
-    private final class Shared: Sendable {
-        let lines = Mutex<[String]>([])
-        let outcome = Mutex<Result<LoadResult, any Error>?>(nil)
-    }
+    private final class Shared: Sendable { let lines = Mutex<[String]>([]) }
     private let shared = Shared()
 
     init(demo: Demo, rate: Int, seconds: Int) throws {
@@ -38,26 +36,21 @@ final class DemoLoad {
         configuration.live = { line in shared.lines.withLock { $0.append(line) } }
         configuration.shouldStop = { Interrupts.count > 0 }
         Console.out("Load: \(rate) payments a second for \(seconds) s, due one by one, whoever leads.")
-        let ticks = Machine.ticks
-        let runnable = configuration
-        Thread.detachNewThread {
-            let outcome = Result { try LoadRunner.run(runnable) }
-            shared.outcome.withLock { $0 = outcome }
-        }
-        result = try watch()
-        let after = Machine.ticks
-        machineBusy = Double(after.busy - ticks.busy) / Double(max(after.total - ticks.total, 1))
+        let before = Machine.time
+        result = try watch(BackgroundLoad(configuration))
+        let span = Machine.time - before
+        machineBusy = Double(span.busy + span.stolen) / Double(max(span.total, 1))
         if result.interrupted { throw LaunchError.interrupted }
         try failover?.awaitReturn()
     }
 
     /// The main thread's part: a line a second, the kill, the restart.
-    private func watch() throws -> LoadResult {
+    private func watch(_ load: BackgroundLoad) throws -> LoadResult {
         let began = Deadline.now()
         let failover = DemoFailover(demo: demo)
         self.failover = failover
         while true {
-            if let outcome = shared.outcome.withLock({ $0 }) {
+            if let outcome = load.outcome {
                 try report()
                 return try outcome.get()
             }
@@ -103,23 +96,18 @@ final class DemoFailover {
     private(set) var killed: (at: UInt64, wall: UInt64)?
     private(set) var restarted: UInt64?
     private var takeovers: [Takeover] = []
-    /// What the victim had to catch up with when it first answered: commit of its shards' leaders.
-    private var goal: [UInt16: UInt64] = [:]
-    private var caughtUp = false
+    private var catchUp: CatchUp?
 
     init(demo: Demo) { self.demo = demo }
 
     /// Whether the next look should come soon.
     var isUrgent: Bool {
-        (killed != nil && takeovers.contains { $0.leader == nil }) || (restarted != nil && !caughtUp)
+        (killed != nil && takeovers.contains { $0.leader == nil }) || catchUp != nil
     }
 
     func kill() throws {
         let status = try demo.status()
-        let busiest = status.nodes.max { a, b in
-            let count = { (id: UInt32) in status.shards.filter { $0.leader == id }.count }
-            return (count(a.id), b.id) < (count(b.id), a.id)
-        }!
+        let busiest = status.busiest
         victim = NodeID(busiest.id)
         let led = status.groups.filter { $0.leader == busiest.id }
         takeovers = led.map { Takeover(shard: $0.id, term: $0.term) }
@@ -133,6 +121,7 @@ final class DemoFailover {
     func restart() throws {
         restarted = Deadline.now()
         try demo.launcher.startNode(victim, foreground: true)
+        catchUp = CatchUp(node: victim)
         Console.out("    node \(victim) is started again")
     }
 
@@ -154,23 +143,12 @@ final class DemoFailover {
                 let text = takeovers.map { "\(Self.name($0.shard)) by node \($0.leader!) (\(Int($0.milliseconds)) ms)" }
                 Console.out("    seen to be taken over: \(text.joined(separator: ", "))")
             }
-        } else if let restarted, !caughtUp, let node = state.node(victim), let report = NodeStatus.ask(node) {
-            try lookAtCatchUp(report, since: restarted)
+        } else if let restarted, let shards = try catchUp?.look(demo.cluster) {
+            catchUp = nil
+            let milliseconds = (Deadline.now() - restarted) / 1_000_000
+            Console.out(
+                "    node \(victim) has caught up with all \(shards) of its shards \(milliseconds) ms after its start")
         }
-    }
-
-    private func lookAtCatchUp(_ report: NodeStatus, since restarted: UInt64) throws {
-        if goal.isEmpty {
-            let status = try demo.status()
-            for group in status.groups where group.replicas.contains(victim.rawValue) { goal[group.id] = group.commit }
-            return
-        }
-        let behind = report.shards.filter { $0.applied < goal[$0.id] ?? 0 }
-        guard behind.isEmpty, report.shards.count == goal.count else { return }
-        caughtUp = true
-        let milliseconds = (Deadline.now() - restarted) / 1_000_000
-        Console.out(
-            "    node \(victim) has caught up with all \(goal.count) of its shards \(milliseconds) ms after its start")
     }
 
     /// Waits until the victim leads again what it leads by preference, or says what is missing.
@@ -178,7 +156,7 @@ final class DemoFailover {
         guard let restarted else { return }
         let preferred = demo.topology.placements.filter { $0.preferredLeader == victim }.map(\.shard.rawValue)
         let back = try Deadline(seconds: 12).await(every: 100) { () -> UInt64? in
-            if !caughtUp { try look() }
+            if catchUp != nil { try look() }
             let groups = try demo.status().groups
             let all = preferred.allSatisfy { shard in groups.first { $0.id == shard }?.leader == victim.rawValue }
             return all ? Deadline.now() : nil

@@ -1,4 +1,5 @@
 import Audit
+import Bench
 import ClearingModel
 import LocalCluster
 import Workload

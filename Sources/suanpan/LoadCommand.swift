@@ -8,12 +8,29 @@ import Workload
 struct LoadCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "load", abstract: "Offer payments at a rate; latency counts from when each was due.",
-        discussion: "Exit codes: 0 done, 1 nothing was accepted, 3 the generator was the limit, 130 interrupted.")
+        discussion: """
+            Without --connections each institution whose certificate is here has a connection to each node. With \
+            --connections N the load speaks as a service bureau: one certificate that names them all, made for this run \
+            from the cluster's authority, and N connections in all, dealt to the nodes in turn. Who instructs, and how \
+            much, is the same in both.
+
+            Exit codes: 0 done, 1 nothing was accepted, 3 the generator was the limit, 130 interrupted.
+            """)
     @OptionGroup var location: DirectoryOptions
     @Option(help: "Payments a second, or steps as in 20000:30s,80000:30s (default 10000).") var rate: String?
     @Flag(help: "As many as the cluster takes.") var max = false
     @Option(help: "Payments in one request at most.") var batch = 1
-    @Option(help: "Connections of each identity to each node.") var connections = 1
+    @Option(help: "Connections in all, as a service bureau (default: one for each institution and node).")
+    var connections: Int?
+    @Option(help: "With --max: payments in flight in all; 1 shows the latency of a lone payment (default 32768).")
+    var inFlight: Int?
+    @Option(help: "Requests in flight per shard at most; what is due beyond waits, and its latency counts.")
+    var perShard: Int?
+    @Option(help: "Requests in flight per connection at most; likewise.") var perConnection: Int?
+    @Option(help: "Time at the beginning that does not count, as in 5s.") var warmUp: String?
+    @Option(
+        help: "Who is credited: mix, inside (on the debtor's shard) or across (on another one), over all participants.")
+    var credits = "mix"
     @Option(help: "How long, as in 30s or 5m.") var duration = "30s"
     @Option(help: "transfers or clearing.") var mix = "transfers"
     @Option(help: "The same seed gives the same payments.") var seed: UInt64 = 1
@@ -31,11 +48,25 @@ struct LoadCommand: ParsableCommand {
             throw FlagError("--rate '\(rate ?? "")': give payments a second, or steps as in 20000:30s,80000:30s")
         }
         guard let mix = LoadMix(rawValue: mix) else { throw FlagError("--mix '\(mix)': transfers or clearing") }
-        var configuration = try LoadSetup.configuration(directory, plan: plan)
+        guard let credits = LoadCredits(rawValue: credits) else {
+            throw FlagError("--credits '\(credits)': mix, inside or across")
+        }
+        let warmUpSeconds = try warmUpSeconds(of: plan)
+        try checkNumbers()
+        var configuration = try LoadSetup.configuration(directory, plan: plan, asBureau: connections != nil)
+        let nodes = configuration.topology.nodes.count
+        if let connections, connections < nodes {
+            throw FlagError("--connections \(connections): give \(nodes) or more, any of the \(nodes) nodes may lead")
+        }
         configuration.mix = mix
+        configuration.credits = credits
         configuration.seed = seed
         configuration.batch = batch
         configuration.connections = connections
+        configuration.requestsPerShard = perShard
+        configuration.requestsPerConnection = perConnection
+        configuration.window = inFlight
+        configuration.warmUpSeconds = warmUpSeconds
         configuration.journalPath = journal
         configuration.seriesPath = series
         configuration.live = { Console.note($0) }
@@ -56,16 +87,40 @@ struct LoadCommand: ParsableCommand {
         }
         if result.accepted == 0 { throw ExitCode(ExitStatus.failed) }
     }
+
+    private func warmUpSeconds(of plan: LoadPlan) throws -> Double {
+        guard let warmUp else { return 0 }
+        guard let seconds = LoadPlan.seconds(warmUp), seconds < plan.totalSeconds else {
+            throw FlagError("--warm-up '\(warmUp)': give a time shorter than the load, as in 5s")
+        }
+        return seconds
+    }
+
+    private func checkNumbers() throws {
+        guard (1...Limits.maximumRecords).contains(batch) else {
+            throw FlagError("--batch \(batch): give 1 to \(Limits.maximumRecords)")
+        }
+        if inFlight != nil, !max { throw FlagError("--in-flight goes with --max: at a rate, payments leave when due") }
+        let numbers = [
+            ("--in-flight", inFlight), ("--per-shard", perShard), ("--per-connection", perConnection),
+        ]
+        for (flag, value) in numbers {
+            if let value, value < 1 { throw FlagError("\(flag) \(value): give 1 or more") }
+        }
+    }
 }
 
 /// What a load is made from, and how its result reads.
 enum LoadSetup {
-    static func configuration(_ directory: ClusterDirectory, plan: LoadPlan) throws -> LoadConfiguration {
+    static func configuration(
+        _ directory: ClusterDirectory, plan: LoadPlan, asBureau: Bool = false
+    ) throws -> LoadConfiguration {
         let state = try directory.state()
         guard !state.running.isEmpty else { throw LaunchError.notRunning(directory: directory.root) }
         signal(SIGPIPE, SIG_IGN)
         var configuration = LoadConfiguration(
-            topology: try directory.topology(), identities: try Access.identities(directory),
+            topology: try directory.topology(),
+            identities: try asBureau ? Access.bureau(directory) : Access.identities(directory),
             population: try population(directory, state), plan: plan)
         configuration.processes = state.running.compactMap { $0.process?.pid }
         return configuration

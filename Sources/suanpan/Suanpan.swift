@@ -13,7 +13,8 @@ struct Suanpan: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             ClusterCommand.self, NodeCommand.self, ParticipantsCommand.self, LoadCommand.self, SubmitCommand.self,
-            TransactionCommand.self, PositionCommand.self, AuditCommand.self, DemoCommand.self,
+            TransactionCommand.self, PositionCommand.self, AuditCommand.self, BenchCommand.self,
+            DemoCommand.self,
         ])
 }
 

@@ -22,6 +22,7 @@ struct TidyTests {
         ("Audit", ["ClearingModel", "CChecksum"]),
         ("Simulation", ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Audit"]),
         ("LocalCluster", ["ClearingModel", "Wire", "TLS", "CPlatform"]),
+        ("Bench", ["ClearingModel", "Workload", "Audit", "LocalCluster"]),
     ]
     private static let sansIO = [
         "ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Simulation",

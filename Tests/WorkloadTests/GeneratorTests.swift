@@ -81,6 +81,46 @@ struct GeneratorTests {
                 day: BusinessDay(1), sequence: 0) == nil)
     }
 
+    @Test("credits inside or across shards, over all creditors, differ in nothing else", arguments: [2, 3, 6, 12])
+    func credits(shards: Int) throws {
+        let slots = SlotMap(shardCount: shards, largest: Self.population.largest)
+        let homes = Dictionary(grouping: Self.population.participants) { slots.home(of: $0.id) }
+        var debtors: [LoadCredits: Set<ParticipantID>] = [:]
+        for credits in [LoadCredits.inside, .across] {
+            var generator = try #require(
+                PaymentGenerator(
+                    population: Self.population, identities: Self.everybody, mix: .transfers, credits: credits,
+                    slots: slots, seed: 7, day: BusinessDay(20_000), sequence: 5))
+            #expect(generator.canCredit)
+            var creditors: Set<ParticipantID> = []
+            for n in 0..<50_000 {
+                _ = generator.next()
+                let payment = generator.instruction
+                let isInside = slots.route(payment.id) == slots.home(of: payment.creditor)
+                #expect(isInside == (credits == .inside) && payment.creditor != payment.id.debtor)
+                #expect(payment.fault == nil && payment.id.sequence == UInt64(5 + n))
+                creditors.insert(payment.creditor)
+                debtors[credits, default: []].insert(payment.id.debtor)
+            }
+            #expect(creditors.count > 2_900)
+        }
+        for debtors in debtors.values {
+            #expect(debtors.allSatisfy { homes[slots.home(of: $0)]!.count > 1 })
+            #expect(debtors.count > 1_000)
+        }
+    }
+
+    @Test("where nothing can cross, nothing is drawn")
+    func noCredits() throws {
+        for (credits, possible) in [(LoadCredits.inside, true), (.across, false), (.mixed, true)] {
+            let generator = try #require(
+                PaymentGenerator(
+                    population: Self.population, identities: Self.everybody, mix: .transfers, credits: credits,
+                    slots: SlotMap(shardCount: 1), seed: 7, day: BusinessDay(20_000), sequence: 5))
+            #expect(generator.canCredit == possible)
+        }
+    }
+
     @Test("the clearing mix has queries, duplicates and declines in proportion")
     func clearing() throws {
         var generator = try Self.generator(mix: .clearing)

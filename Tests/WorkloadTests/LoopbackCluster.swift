@@ -1,6 +1,7 @@
 import ClearingModel
 import NIOCore
 import NIOPosix
+import Synchronization
 import TLS
 import Wire
 
@@ -9,6 +10,12 @@ final class LoopbackCluster {
     let topology: ClusterTopology
     let authority: CertificateAuthority
     private let group: MultiThreadedEventLoopGroup
+
+    /// What all nodes counted.
+    final class Counts: Sendable { let submits = Atomic<Int>(0) }
+    private let counts = Counts()
+    /// Requests of payments that came in.
+    var submits: Int { counts.submits.load(ordering: .relaxed) }
 
     static let validity = CertificateValidity(
         notBefore: WallTime(milliseconds: 1_577_836_800_000), notAfter: WallTime(milliseconds: 5_364_662_400_000))
@@ -28,12 +35,13 @@ final class LoopbackCluster {
         self.authority = authority
         group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
+        let counts = counts
         var nodes: [TopologyNode] = []
         for number in 1...UInt32(count) {
             let issued = try authority.issue([.node(NodeID(number))], cluster: Self.id, validity: Self.validity)
             let credentials = TLSCredentials(authority: authority, issued: issued)
             let port = try loop.flatSubmit {
-                Self.listen(loop, NodeID(number), credentials, behaviour)
+                Self.listen(loop, NodeID(number), credentials, behaviour, counts)
             }.wait()
             nodes.append(
                 TopologyNode(
@@ -54,13 +62,14 @@ final class LoopbackCluster {
     }
 
     private static func listen(
-        _ loop: any EventLoop, _ node: NodeID, _ credentials: TLSCredentials, _ behaviour: Behaviour
+        _ loop: any EventLoop, _ node: NodeID, _ credentials: TLSCredentials, _ behaviour: Behaviour, _ counts: Counts
     ) -> EventLoopFuture<Int> {
         let context: TLSContext
         do { context = try TLSContext(role: .server, credentials: credentials) } catch {
             return loop.makeFailedFuture(error)
         }
-        let server = NIOLoopBound(Server(node: node, context: context, behaviour: behaviour), eventLoop: loop)
+        let server = NIOLoopBound(
+            Server(node: node, context: context, behaviour: behaviour, counts: counts), eventLoop: loop)
         return ServerBootstrap(group: loop)
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -78,6 +87,7 @@ private final class Server: SecureConnectionDelegate {
     let node: NodeID
     let context: TLSContext
     let behaviour: LoopbackCluster.Behaviour
+    let counts: LoopbackCluster.Counts
     let buffers = TLSBuffers()
     var decoders: [ObjectIdentifier: FrameDecoder] = [:]
     var index: UInt64 = 0
@@ -85,7 +95,10 @@ private final class Server: SecureConnectionDelegate {
     /// The first thousand requests' decisions, and all of them where connections are reset.
     var decided: [TransactionID: Decision] = [:]
 
-    init(node: NodeID, context: TLSContext, behaviour: LoopbackCluster.Behaviour) {
+    init(
+        node: NodeID, context: TLSContext, behaviour: LoopbackCluster.Behaviour, counts: LoopbackCluster.Counts
+    ) {
+        self.counts = counts
         self.node = node
         self.context = context
         self.behaviour = behaviour
@@ -148,6 +161,7 @@ private final class Server: SecureConnectionDelegate {
             }
             index += 1
             submits += 1
+            counts.submits.add(1, ordering: .relaxed)
             let decisions = (0..<submit.count).map { decision($0, submit[$0], submit.shard) }
             SubmitReply.encode(
                 request: header.request, shard: submit.shard, decisions, 0..<decisions.count, into: &writer)
