@@ -52,6 +52,8 @@ struct FollowerProgress: Sendable {
     var heartbeatSequence: UInt64 = 0
     var heartbeatSentAt: MonotonicTime
     var clock: ClockSample?
+    /// It asks for a leader of a later term; until then it acknowledges nothing.
+    var awaitsTerm = false
     /// The follower left the membership with this entry, and is kept only until it has learned so.
     var departing: LogIndex?
     var departBy: MonotonicTime

@@ -39,10 +39,10 @@ extension RaftMessage {
         case .vote(let candidacy): (.vote, candidacy.transfer)
         case .voteReply(let granted): (.voteReply, granted)
         case .append(let append): (.append, append.probe)
-        case .appendReply: (.appendReply, false)
-        case .appendReject: (.appendReject, false)
+        case .appendReply(_, let followed): (.appendReply, followed.awaitsTerm)
+        case .appendReject(_, let followed): (.appendReject, followed.awaitsTerm)
         case .heartbeat(let heartbeat): (.heartbeat, heartbeat.quarantined)
-        case .heartbeatReply: (.heartbeatReply, false)
+        case .heartbeatReply(_, _, let followed): (.heartbeatReply, followed.awaitsTerm)
         case .timeoutNow: (.timeoutNow, false)
         }
     }
@@ -168,12 +168,12 @@ extension RaftMessage {
         case .vote: return .vote(try candidacy(&reader, flag))
         case .voteReply: return .voteReply(granted: flag)
         case .append: return .append(try append(&reader, probe: flag, term: term))
-        case .appendReply: return .appendReply(match: try index(&reader), try followed(&reader))
+        case .appendReply: return .appendReply(match: try index(&reader), try followed(&reader, flag))
         case .appendReject:
             let reject = AppendReject(
                 previousIndex: try index(&reader), hintIndex: try index(&reader),
                 hintTerm: Term(try number(&reader, "raft hint term")))
-            return .appendReject(reject, try followed(&reader))
+            return .appendReject(reject, try followed(&reader, flag))
         case .heartbeat:
             let sequence = try number(&reader, "raft sequence")
             let (commit, match) = (try index(&reader), try index(&reader))
@@ -181,7 +181,7 @@ extension RaftMessage {
         case .heartbeatReply:
             let match = try index(&reader)
             let wall = WallTime(try number(&reader, "raft wall clock"))
-            return .heartbeatReply(match: match, wall: wall, try followed(&reader))
+            return .heartbeatReply(match: match, wall: wall, try followed(&reader, flag))
         case .timeoutNow: return .timeoutNow
         }
     }
@@ -201,9 +201,10 @@ extension RaftMessage {
         return Candidacy(lastIndex: lastIndex, lastTerm: Term(try number(&reader, "raft term")), transfer: transfer)
     }
 
-    private static func followed(_ reader: inout WireReader) throws(WireError) -> Followed {
+    private static func followed(_ reader: inout WireReader, _ awaitsTerm: Bool) throws(WireError) -> Followed {
         let sequence = try number(&reader, "raft sequence")
-        return Followed(sequence: sequence, matched: try index(&reader), lastIndex: try index(&reader))
+        return Followed(
+            sequence: sequence, matched: try index(&reader), lastIndex: try index(&reader), awaitsTerm: awaitsTerm)
     }
 
     private struct EntryHeader {

@@ -115,11 +115,15 @@ public struct RaftMessage: Hashable, Sendable {
         public var matched: LogIndex
         /// The end of the sender's log, durable or not.
         public var lastIndex: LogIndex
+        /// The sender may have forgotten votes and acknowledgements: it vouches for nothing before a leader of a later term
+        /// has committed, and asks for one.
+        public var awaitsTerm: Bool
 
-        public init(sequence: UInt64, matched: LogIndex, lastIndex: LogIndex) {
+        public init(sequence: UInt64, matched: LogIndex, lastIndex: LogIndex, awaitsTerm: Bool = false) {
             self.sequence = sequence
             self.matched = matched
             self.lastIndex = lastIndex
+            self.awaitsTerm = awaitsTerm
         }
     }
 }

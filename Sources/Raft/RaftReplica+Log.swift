@@ -116,7 +116,8 @@ extension RaftReplica {
     }
 
     private var followed: RaftMessage.Followed {
-        RaftMessage.Followed(sequence: leaderSequence, matched: matched, lastIndex: log.lastIndex)
+        RaftMessage.Followed(
+            sequence: leaderSequence, matched: matched, lastIndex: log.lastIndex, awaitsTerm: fence.contains(.noVote))
     }
 
     /// How much of the log this replica may vouch for: equal to the leader's, durable, read back without a hole.

@@ -28,6 +28,7 @@ extension RaftReplica {
         guard role == .leader, let position = follower(from), followed.sequence <= sequence else { return nil }
         if followers[position].state == .quarantined { return nil }
         followers[position].lastHeard = now
+        followers[position].awaitsTerm = followed.awaitsTerm
         followers[position].answered = max(followers[position].answered, followed.sequence)
         // It answers a message that was sent after it had acknowledged more than its log now holds.
         let (match, matchSequence) = (followers[position].match, followers[position].matchSequence)
@@ -49,6 +50,8 @@ extension RaftReplica {
             followers[position].acknowledged(through: match)
         }
         let (next, agreed) = (followers[position].next, max(followers[position].match, followed.matched))
+        // What it may not acknowledge yet it has all the same: the window moves on.
+        if followed.awaitsTerm { followers[position].acknowledged(through: agreed) }
         let answersNewest = followed.sequence >= followers[position].appendSequence
         switch followers[position].state {
         case .probe:

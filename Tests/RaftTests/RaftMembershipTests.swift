@@ -156,6 +156,22 @@ struct RaftMembershipTests {
         #expect(cluster[3].fence.isEmpty && cluster[3].commit == cluster[1].commit)
     }
 
+    @Test("a voter that lost its hard state gets the later term that it needs while nothing else goes wrong")
+    func lostHardStateAtRest() {
+        let cluster = Self.busy()
+        cluster.crash(replica(3))
+        cluster.restart(replica(3), fence: .noVote)
+        let term = cluster[1].term
+        // More than a follower's window.
+        for number in 0..<200 {
+            cluster.leader.map { _ = cluster.propose($0.node.rawValue, "x\(number)") }
+            cluster.run(.milliseconds(20))
+        }
+        #expect(cluster[3].fence.isEmpty && cluster[3].term > term)
+        cluster.run(.seconds(1))
+        #expect(cluster[3].commit == cluster[1].commit && cluster[3].durableIndex == cluster[1].durableIndex)
+    }
+
     @Test("log entries of a term later than the hard state's show that the hard state was lost")
     func hardStateBehindLog() {
         let state = RecoveredState(

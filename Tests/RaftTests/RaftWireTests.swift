@@ -8,7 +8,8 @@ struct RaftWireTests {
     static func random(_ random: inout SeededRandom) -> RaftMessage {
         func number(_ bits: UInt64 = 40) -> UInt64 { random.below(1 << bits) }
         let followed = RaftMessage.Followed(
-            sequence: number(), matched: LogIndex(number()), lastIndex: LogIndex(number()))
+            sequence: number(), matched: LogIndex(number()), lastIndex: LogIndex(number()),
+            awaitsTerm: random.below(2) == 0)
         let candidacy = RaftMessage.Candidacy(
             lastIndex: LogIndex(number()), lastTerm: Term(number()), transfer: random.below(2) == 0)
         let body: RaftMessage.Body
