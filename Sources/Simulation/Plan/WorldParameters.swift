@@ -102,6 +102,7 @@ public struct WorldParameters: Sendable {
         parts += ["clients \(clients)", "\(rate) payments/s", "\(seconds) s", "tick \(tick) µs"]
         parts += ["latency \(latency)+\(jitter) µs", "sync \(syncLatency) µs", "segments \(segmentBytes >> 10) KiB"]
         parts += ["checkpoints \(checkpointBytes >> 10) KiB", "faults \(faults) of [\(kinds)]"]
+        if fingerprintMask != .max { parts.append("fingerprints of 12 bits") }
         if isBeyondBudget { parts.append("beyond the budget") }
         return parts.joined(separator: ", ")
     }

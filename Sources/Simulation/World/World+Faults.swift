@@ -43,15 +43,10 @@ extension World {
         case .slowDisk:
             machine.diskSlowness = random.pick([5, 20, 100])
             heal(fault) { machine.diskSlowness = 1 }
-        case .failWrite:
-            machine.disk.failsNextWrite = true
-            machine.excusedUntil = now + 5_000_000
-        case .failSync:
-            machine.disk.failsNextSync = true
-            machine.excusedUntil = now + 5_000_000
+        case .failWrite: machine.disk.failsNextWrite = true
+        case .failSync: machine.disk.failsNextSync = true
         case .diskFull:
             machine.disk.isFull = true
-            machine.excusedUntil = now + fault.lasts + 5_000_000
             heal(fault) { machine.disk.isFull = false }
         case .damage: damage(fault, &random)
         case .wipe:

@@ -215,6 +215,7 @@ extension World {
         case (.remove(let file), .done): checker.removed(machine.node, file: file)
         case (.syncDirectory, .done): checker.directorySynced(machine.node)
         case (_, .failed(let error)):
+            machine.excusedUntil = now + 2_000_000
             trace.add(.diskOther, at: now, node: machine.position, operation.id, "disk: \(error)")
         default: trace.add(.diskOther, at: now, node: machine.position, operation.id)
         }

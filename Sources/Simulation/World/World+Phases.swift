@@ -105,6 +105,12 @@ extension World {
         }
     }
 
+    private func fence(of node: NodeID, _ shard: ShardID) -> UInt8 {
+        guard let engine = machines[Int(node.rawValue) - 1].engine else { return 0 }
+        let groups = (0..<engine.inspectedGroups).map { engine.inspectGroup($0) }
+        return UInt8(groups.first { $0.shard == shard }?.raft.fence.rawValue ?? 0)
+    }
+
     /// What is not yet as it shall be at rest, for people; empty when all is well.
     private var unfinished: String {
         var list: [String] = []
@@ -119,9 +125,18 @@ extension World {
         for placement in topology.placements {
             let statuses = living.compactMap { machine in
                 machine.engine?.groupStatuses().first { $0.shard == placement.shard && $0.part != .none }
+                    .map { (node: machine.node, status: $0) }
             }
-            if !statuses.contains(where: { $0.part == .leader }) { list.append("shard \(placement.shard) has no leader") }
-            if Set(statuses.map(\.applied)).count > 1 { list.append("shard \(placement.shard)'s replicas differ in progress") }
+            if !statuses.contains(where: { $0.status.part == .leader }) {
+                list.append("shard \(placement.shard) has no leader")
+            }
+            if Set(statuses.map(\.status.applied)).count > 1 {
+                let replicas = statuses.map { node, status in
+                    "node \(node) \(status.part) in term \(status.term) \(status.applied) of \(status.commit), "
+                        + "fence \(fence(of: node, status.shard))"
+                }
+                list.append("shard \(placement.shard)'s replicas differ: " + replicas.joined(separator: ", "))
+            }
         }
         for client in clients where !client.isOperator && !client.workload.isSettled {
             list.append("client \(client.number) waits: \(client.workload.waiting)")

@@ -75,7 +75,7 @@ public final class World {
         } catch {
             preconditionFailure("\(error)")
         }
-        checker = Checker(topology: topology)
+        checker = Checker(topology: topology, fingerprintMask: parameters.fingerprintMask)
         let offset = Int(topology.calendar.zoneOffsetMinutes)
         let start = BusinessDay(rawValue: 20_780).start(offsetMinutes: offset)
         wallStart = WallTime(start.rawValue + parameters.startMinute * 60_000_000 + 30_000_000)
