@@ -133,8 +133,7 @@ public final class LiveReplay {
     public func stream(
         from source: ShardID, to destination: ShardID
     ) -> (closed: UInt64, applied: UInt64, confirmed: UInt64) {
-        let stream = streams.stream(from: Int(source.rawValue), to: Int(destination.rawValue))
-        return (stream.closedThrough, stream.appliedThrough, stream.confirmedThrough)
+        streams.numbers(from: Int(source.rawValue), to: Int(destination.rawValue))
     }
 
     /// Whether a participant's limit or funding was ever lowered: only then may it owe more than it may use.

@@ -56,7 +56,9 @@ public final class LogFollower {
     private struct Group {
         var place: LogPlace
         var length: Int
-        var records: [(record: LogRecord, membership: Voters?)]
+        var records: [LogRecord]
+        /// Of the records that carry one, by their place among `records`.
+        var memberships: [(slot: Int, voters: Voters)]
     }
 
     public let replica: ReplicaID
@@ -64,11 +66,14 @@ public final class LogFollower {
     private let shardCount: Int
     private var logs: [ReplicaLog]
     private var votes: [DurableVote]
+    private var votesChanged = false
     /// Written and not synced, oldest first.
     private var pending: [Group] = []
     /// Where the last group that is durable ends; zero where nobody knows.
     private var durableEnd = LogPlace(0)
     private var reader: NodeReader?
+    /// By shard: the last entry of the last scan.
+    private var scannedThrough: [UInt64] = []
     private let findings = Findings()
 
     public init(replica: ReplicaID, cluster: ClusterID, shardCount: Int) {
@@ -95,7 +100,7 @@ public final class LogFollower {
             let header = GroupHeader(head, at: place, cluster: cluster, replica: replica, fileSize: Int(UInt32.max)),
             GroupHeader.size + header.records * LogRecord.size <= head.count
         else { return nil }
-        var group = Group(place: place, length: header.length, records: [])
+        var group = Group(place: place, length: header.length, records: [], memberships: [])
         group.records.reserveCapacity(header.records)
         var part = 1
         var partOffset = head.count
@@ -115,27 +120,28 @@ public final class LogFollower {
             record.isGood = payload.crc() == record.crc
             if !record.isGood { fault = "the payload of record \(slot) of the group at \(place) has another checksum" }
             let isMembership = record.kind == .logStart || (record.isEntry && record.detail == LogRecord.membership)
-            group.records.append((record, isMembership ? Voters(payload) : nil))
+            if isMembership, let voters = Voters(payload) { group.memberships.append((slot, voters)) }
+            group.records.append(record)
             body(WrittenRecord(record), payload)
         }
         if place < durableEnd { fault = "the group at \(place) overwrites what is durable up to \(durableEnd)" }
-        pending.removeAll { $0.place >= place }
+        while let last = pending.last, last.place >= place { pending.removeLast() }
         pending.append(group)
         return fault
     }
 
     /// Everything written to a segment so far is durable.
     public func synced(segment: UInt64) {
-        var left: [Group] = []
-        for group in pending {
-            guard group.place.segment == segment else {
-                left.append(group)
-                continue
+        var done = 0
+        // One segment is synced before the next one is written to.
+        while done < pending.count, pending[done].place.segment == segment {
+            for (slot, record) in pending[done].records.enumerated() {
+                apply(record, segment, pending[done].memberships.first { $0.slot == slot }?.voters)
             }
-            for (record, membership) in group.records { apply(record, segment, membership) }
-            durableEnd = LogPlace(segment: segment, offset: group.place.offset + group.length)
+            durableEnd = LogPlace(segment: segment, offset: pending[done].place.offset + pending[done].length)
+            done += 1
         }
-        pending = left
+        pending.removeFirst(done)
     }
 
     private func apply(_ record: LogRecord, _ segment: UInt64, _ membership: Voters?) {
@@ -146,7 +152,14 @@ public final class LogFollower {
         }
     }
 
+    /// Whether a hard state became durable since the last call.
+    public func takeVotesChanged() -> Bool {
+        defer { votesChanged = false }
+        return votesChanged
+    }
+
     private func noteVote(_ record: LogRecord) {
+        votesChanged = true
         let shard = Int(record.shard)
         votes[shard].term = Term(record.term)
         votes[shard].vote =
@@ -197,14 +210,19 @@ public final class LogFollower {
         return found
     }
 
-    /// Reads the files, which the process may write meanwhile, and calls `body` with every entry found, in order.
+    /// Reads what the files have gained since the last scan, while the process may write to them, and calls `body` with every
+    /// entry that came or was replaced; with all of them after `forgetScan`.
     ///
     /// - Returns: the number of entries; `nil` where no log could be read.
     public func scan(_ files: any DataFiles, _ body: (ShardID, LogIndex, HeldEntry) -> Void) -> Int? {
+        let isFirst = reader == nil
         guard let reader = scan(files) else { return nil }
+        if isFirst { scannedThrough = Array(repeating: 0, count: shardCount + 1) }
         var found = 0
         for (shard, log) in reader.logs.enumerated() {
-            var index = log.base + 1
+            // Entries that are not known to be committed may have been replaced.
+            var index = max(log.base, min(scannedThrough[shard], log.hint)) + 1
+            scannedThrough[shard] = log.last
             while index <= log.last {
                 if let ref = log.ref(index), !ref.isHole {
                     body(ShardID(UInt16(shard)), LogIndex(index), HeldEntry(ref))

@@ -56,6 +56,12 @@ final class StreamBook {
     private func slot(_ source: Int, _ destination: Int) -> Int { source * (shardCount + 1) + destination }
     func stream(from source: Int, to destination: Int) -> Stream { streams[slot(source, destination)] }
 
+    /// Last batch closed, applied, confirmed.
+    func numbers(from source: Int, to destination: Int) -> (closed: UInt64, applied: UInt64, confirmed: UInt64) {
+        let at = slot(source, destination)
+        return (streams[at].closedThrough, streams[at].appliedThrough, streams[at].confirmedThrough)
+    }
+
     func close(_ batch: Closed, from source: Int, to destination: Int) {
         let at = slot(source, destination)
         streams[at].closedThrough = batch.cursor.number

@@ -48,11 +48,18 @@ extension Engine {
     /// Groups that this node holds so far; they come one by one during recovery.
     public var inspectedGroups: Int { held.count }
 
-    /// A group by its place among those held, in shard order. O(1), for every turn.
+    /// 64 bits that change when a group does, by its place among those held, in shard order. O(1), for every turn.
+    public func inspectionStamp(_ place: Int) -> UInt64 {
+        let group = held[place]
+        let indexes = group.applied.rawValue << 32 ^ group.commit.rawValue ^ UInt64(group.shard.rawValue) << 48
+        return group.raft.inspectStamp() ^ (indexes &* 0xBF58_476D_1CE4_E5B9)
+    }
+
+    /// A group by its place among those held, in shard order. O(1).
     public func inspectGroup(_ place: Int) -> GroupInspection {
         let group = held[place]
         var inspection = GroupInspection(
-            shard: group.shard, raft: group.raft.inspection, commit: group.commit, applied: group.applied,
+            shard: group.shard, raft: group.raft.inspect(), commit: group.commit, applied: group.applied,
             runningHash: 0, directoryVersion: .zero, queuedRecords: 0, isReady: group.isReady)
         if let clearing = group as? ClearingGroup {
             inspection.runningHash = clearing.ledger.runningHash
@@ -65,25 +72,20 @@ extension Engine {
     }
 
     /// The membership in force in a group; empty where this node does not hold it.
-    public func membership(of shard: ShardID) -> Membership { group(shard)?.raft.membership ?? .empty }
+    public func membership(of shard: ShardID) -> Membership { group(shard)?.raft.inspectMembership() ?? .empty }
 
     /// The term of an entry in a replica's log; `nil` outside of it.
-    public func term(of shard: ShardID, at index: LogIndex) -> Term? { group(shard)?.raft.term(at: index) }
-
-    /// Where a shard's stream to another stands: the last batch closed, the last one confirmed.
-    public func outgoingStream(
-        of shard: ShardID, to destination: ShardID
-    ) -> (closed: CreditCursor, confirmed: CreditCursor)? {
-        clearing(shard).map { ($0.ledger.lastClosed(to: destination), $0.ledger.confirmed(by: destination)) }
+    public func term(of shard: ShardID, at index: LogIndex) -> Term? {
+        group(shard)?.raft.inspectTerm(at: index)
     }
 
-    /// The last batch that a shard applied of another's stream.
-    public func incomingCursor(of shard: ShardID, from source: ShardID) -> CreditCursor? {
-        clearing(shard)?.ledger.incomingCursor(from: source)
+    /// Calls `body` with every other shard and where the credit streams with it stand. O(shards).
+    public func forEachStream(of shard: ShardID, _ body: (ShardID, StreamInspection) -> Void) {
+        guard let ledger = clearing(shard)?.ledger else { return }
+        for other in 1..<UInt16(ledger.shardCount) + 1 where other != shard.rawValue {
+            body(ShardID(other), ledger.inspectStream(with: ShardID(other)))
+        }
     }
-
-    /// Streams of a shard that stand still for a reason.
-    public func haltedStreams(of shard: ShardID) -> [HaltedStream] { clearing(shard)?.ledger.haltedStreams ?? [] }
 
     /// The canonical encoding of a clearing shard's whole state. O(state).
     public func encodedState(of shard: ShardID) -> Slab? { clearing(shard)?.ledger.encodeState() }

@@ -29,6 +29,23 @@ public struct HaltedStream: Hashable, Sendable {
     }
 }
 
+/// Where the two credit streams between a shard and another one stand, for checks from outside.
+public struct StreamInspection: Hashable, Sendable {
+    /// The other shard's batches: the last one applied here.
+    public var applied = CreditCursor.start
+    /// Batches for the other shard: the last one closed, the last one that it confirmed.
+    public var closed = BatchNumber.zero
+    public var confirmed = BatchNumber.zero
+
+    public init() {}
+
+    init(applied: CreditCursor, closed: BatchNumber, confirmed: BatchNumber) {
+        self.applied = applied
+        self.closed = closed
+        self.confirmed = confirmed
+    }
+}
+
 /// What a destination does with a batch that a peer sent.
 public enum BatchAdmission: Hashable, Sendable {
     /// Log it.

@@ -27,6 +27,14 @@ extension ShardLedger {
         outgoing[Int(destination.rawValue)].unconfirmed
     }
 
+    /// Where both streams with another shard stand.
+    public func inspectStream(with other: ShardID) -> StreamInspection {
+        let place = Int(other.rawValue)
+        return StreamInspection(
+            applied: incoming[place].cursor, closed: outgoing[place].last.number,
+            confirmed: outgoing[place].confirmed.number)
+    }
+
     /// How many closed batches a destination has not confirmed.
     public func unconfirmedCount(to destination: ShardID) -> Int {
         outgoing[Int(destination.rawValue)].unconfirmed.count

@@ -34,10 +34,41 @@ public struct RaftInspection: Equatable, Sendable {
 
 extension RaftReplica {
     /// The replica as it stands, for checks from outside. O(1).
-    public var inspection: RaftInspection {
+    ///
+    /// Changes nothing. It is `mutating` so that it works in place: a getter called through a class's property would have
+    /// the whole replica copied first, with a retain for each of its arrays.
+    public mutating func inspect() -> RaftInspection {
         RaftInspection(
             role: role, fence: fence, isHalted: halted != nil, term: term, vote: vote, leader: leader, commit: commit,
             applied: applied, start: log.startIndex, lastIndex: log.lastIndex, lastTerm: log.lastTerm,
             durableIndex: durability.index, hole: holeIndex, membershipIndex: memberships.currentIndex)
     }
+
+    /// Mixes everything that `inspect` shows into 64 bits: as long as they stay the same, so does the inspection.
+    public mutating func inspectStamp() -> UInt64 {
+        var stamp = term.rawValue
+        func mix(_ word: UInt64) { stamp = (stamp ^ word) &* 0x9E37_79B9_7F4A_7C15 ^ stamp >> 29 }
+        func mix(_ replica: ReplicaID?) {
+            mix(replica.map { UInt64($0.node.rawValue) | UInt64($0.incarnation.rawValue) << 32 } ?? 0)
+        }
+        let role: UInt64 = isLeader ? 1 : self.role == .follower ? 0 : self.role == .candidate ? 2 : 3
+        mix(role | UInt64(fence.rawValue) << 8 | (halted == nil ? 0 : 1 << 16))
+        mix(commit.rawValue)
+        mix(applied.rawValue)
+        mix(log.lastIndex.rawValue)
+        mix(log.lastTerm.rawValue)
+        mix(log.startIndex.rawValue)
+        mix(durability.index.rawValue)
+        mix(memberships.currentIndex.rawValue)
+        mix(holeIndex?.rawValue ?? 0)
+        mix(vote)
+        mix(leader)
+        return stamp
+    }
+
+    /// As `membership`, in place.
+    public mutating func inspectMembership() -> Membership { memberships.current }
+
+    /// As `term(at:)`, in place.
+    public mutating func inspectTerm(at index: LogIndex) -> Term? { log.term(at: index) }
 }

@@ -15,7 +15,7 @@ struct AcknowledgedOutcomes: Invariant {
         _ instruction: Instruction, _ decision: Decision, _ shard: ShardID, committed: LogIndex, _ replay: LiveReplay
     ) -> String? {
         tally.checks += 1
-        let text = "\(instruction.id) was answered \(Self.text(decision))"
+        var text: String { "\(instruction.id) was answered \(Self.text(decision))" }
         guard decision.shard == shard else { return "\(text), by shard \(shard)" }
         guard let outcome = decision.outcome, let answer = decision.answer else { return "\(text): no known code" }
         switch answer {
@@ -93,7 +93,7 @@ struct AcknowledgedOutcomes: Invariant {
         _ id: TransactionID, _ decision: Decision, _ shard: ShardID, committed: LogIndex, _ replay: LiveReplay
     ) -> String? {
         tally.checks += 1
-        let text = "a query of \(id) was answered \(Self.text(decision))"
+        var text: String { "a query of \(id) was answered \(Self.text(decision))" }
         if decision.answer == .expired {
             tally.unknown += 1
             return nil

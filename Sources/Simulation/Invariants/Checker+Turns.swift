@@ -7,10 +7,13 @@ import Raft
 extension Checker {
     /// A turn of the node ended (input and `endOfTurn`), and none of its effects is carried out yet.
     ///
-    /// Groups that did not change cost a comparison; O(what changed) otherwise.
-    public func turned(_ node: NodeID, engine: Engine) {
+    /// Groups that did not change cost a stamp; O(what changed) otherwise.
+    public func turned(_ node: NodeID, engine: any EngineView) {
         guard violation == nil, let track = track(node), track.engine != nil else { return }
         for place in 0..<engine.inspectedGroups {
+            let stamp = engine.inspectionStamp(place)
+            if track.stamps[place] == stamp { continue }
+            track.stamps[place] = stamp
             let seen = engine.inspectGroup(place)
             let shard = Int(seen.shard.rawValue)
             let before = track.last[shard]
@@ -21,7 +24,8 @@ extension Checker {
         }
     }
 
-    private func look(_ now: GroupInspection, _ before: GroupInspection?, _ track: NodeTrack, _ engine: Engine) {
+    private func look(_ now: GroupInspection, _ before: GroupInspection?, _ track: NodeTrack, _ engine: any EngineView)
+    {
         let (replica, shard) = (track.replica, Int(now.shard.rawValue))
         report(IndexOrder.self, indexOrder.turned(replica, now))
         if let before {
@@ -55,7 +59,8 @@ extension Checker {
         }
     }
 
-    private func lead(_ now: GroupInspection, _ before: GroupInspection?, _ track: NodeTrack, _ engine: Engine) {
+    private func lead(_ now: GroupInspection, _ before: GroupInspection?, _ track: NodeTrack, _ engine: any EngineView)
+    {
         if let before, before.raft.role == .leader, before.raft.term == now.raft.term {
             if before.raft.lastIndex == now.raft.lastIndex, before.raft.lastTerm == now.raft.lastTerm { return }
             report(
@@ -76,7 +81,7 @@ extension Checker {
     // MARK: Committed
 
     /// A replica is the first to take entries for committed: they become the reference, and the model applies them.
-    private func commit(through index: LogIndex, _ now: GroupInspection, _ track: NodeTrack, _ engine: Engine) {
+    private func commit(through index: LogIndex, _ now: GroupInspection, _ track: NodeTrack, _ engine: any EngineView) {
         let shard = Int(now.shard.rawValue)
         let replica = track.replica
         while references[shard].committed < index {
@@ -112,7 +117,9 @@ extension Checker {
 
     // MARK: Applied
 
-    private func applied(_ now: GroupInspection, _ before: GroupInspection?, _ track: NodeTrack, _ engine: Engine) {
+    private func applied(
+        _ now: GroupInspection, _ before: GroupInspection?, _ track: NodeTrack, _ engine: any EngineView
+    ) {
         let (replica, shard) = (track.replica, Int(now.shard.rawValue))
         report(
             StateMachineSafety.self,
@@ -137,25 +144,25 @@ extension Checker {
         }
     }
 
-    private func compareStreams(_ shard: ShardID, _ track: NodeTrack, _ engine: Engine) {
-        for other in shards where !other.isDirectory && other != shard {
-            if let cursor = engine.incomingCursor(of: shard, from: other) {
-                let before = track.cursors[Int(shard.rawValue)][Int(other.rawValue)]
-                if cursor.number != before {
-                    report(
-                        CreditStreamOrder.self,
-                        creditStreamOrder.incoming(
-                            track.replica, from: other, to: shard, before: before, now: cursor,
-                            model: replay.stream(from: other, to: shard)))
-                    track.cursors[Int(shard.rawValue)][Int(other.rawValue)] = cursor.number
-                }
+    private func compareStreams(_ shard: ShardID, _ track: NodeTrack, _ engine: any EngineView) {
+        engine.forEachStream(of: shard) { other, now in
+            let (place, at) = (Int(shard.rawValue), Int(other.rawValue))
+            let before = track.streams[place][at]
+            guard now != before else { return }
+            track.streams[place][at] = now
+            if now.applied.number != before.applied.number {
+                report(
+                    CreditStreamOrder.self,
+                    creditStreamOrder.incoming(
+                        track.replica, from: other, to: shard, before: before.applied.number, now: now.applied,
+                        model: replay.stream(from: other, to: shard)))
             }
-            if let stream = engine.outgoingStream(of: shard, to: other) {
+            if now.closed != before.closed || now.confirmed != before.confirmed {
                 report(
                     CreditStreamOrder.self,
                     creditStreamOrder.outgoing(
-                        track.replica, from: shard, to: other, closed: stream.closed.number,
-                        confirmed: stream.confirmed.number, model: replay.stream(from: shard, to: other)))
+                        track.replica, from: shard, to: other, before: before, now: now,
+                        model: replay.stream(from: shard, to: other)))
             }
         }
     }

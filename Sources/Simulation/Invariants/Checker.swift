@@ -28,32 +28,32 @@ public final class Checker {
     let arena = Arena()
     let collides: Bool
     /// By shard.
-    var tables: [RecordTable]
-    var references: [ReferenceLog]
+    @exclusivity(unchecked) var tables: [RecordTable]
+    @exclusivity(unchecked) var references: [ReferenceLog]
     /// By node.
-    var tracks: [NodeTrack?]
+    @exclusivity(unchecked) var tracks: [NodeTrack?]
     var intervals = 0
     var isOver = false
 
-    var electionSafety: ElectionSafety
-    var leaderAppendOnly = LeaderAppendOnly()
-    var logMatching = LogMatching()
-    var leaderCompleteness = LeaderCompleteness()
-    var stateMachineSafety = StateMachineSafety()
-    var committedOnMajority = CommittedOnMajority()
-    var committedNeverChanges = CommittedNeverChanges()
-    var indexOrder = IndexOrder()
-    var nothingGoesBack = NothingGoesBack()
-    var voteOnce = VoteOnce()
-    var durableRecords = DurableRecords()
-    var equalStates: EqualStates
-    var ledgerModel = LedgerModel()
-    var creditConservation = CreditConservation()
-    var positionLimits = PositionLimits()
-    var creditStreamOrder: CreditStreamOrder
-    var acknowledgedOutcomes = AcknowledgedOutcomes()
-    var realTimeOrder: RealTimeOrder
-    var boundedMemory = BoundedMemory()
+    @exclusivity(unchecked) var electionSafety: ElectionSafety
+    @exclusivity(unchecked) var leaderAppendOnly = LeaderAppendOnly()
+    @exclusivity(unchecked) var logMatching = LogMatching()
+    @exclusivity(unchecked) var leaderCompleteness = LeaderCompleteness()
+    @exclusivity(unchecked) var stateMachineSafety = StateMachineSafety()
+    @exclusivity(unchecked) var committedOnMajority = CommittedOnMajority()
+    @exclusivity(unchecked) var committedNeverChanges = CommittedNeverChanges()
+    @exclusivity(unchecked) var indexOrder = IndexOrder()
+    @exclusivity(unchecked) var nothingGoesBack = NothingGoesBack()
+    @exclusivity(unchecked) var voteOnce = VoteOnce()
+    @exclusivity(unchecked) var durableRecords = DurableRecords()
+    @exclusivity(unchecked) var equalStates: EqualStates
+    @exclusivity(unchecked) var ledgerModel = LedgerModel()
+    @exclusivity(unchecked) var creditConservation = CreditConservation()
+    @exclusivity(unchecked) var positionLimits = PositionLimits()
+    @exclusivity(unchecked) var creditStreamOrder: CreditStreamOrder
+    @exclusivity(unchecked) var acknowledgedOutcomes = AcknowledgedOutcomes()
+    @exclusivity(unchecked) var realTimeOrder: RealTimeOrder
+    @exclusivity(unchecked) var boundedMemory = BoundedMemory()
 
     /// - Parameter fingerprintMask: as in the `LedgerOptions` of the cluster.
     public init(topology: ClusterTopology, fingerprintMask: UInt64 = .max) {
@@ -103,7 +103,7 @@ public final class Checker {
     // MARK: Life of processes
 
     /// An engine was made and is about to recover. A wiped disk comes with a higher incarnation.
-    public func started(_ replica: ReplicaID, engine: Engine, disk: any DiskView) {
+    public func started(_ replica: ReplicaID, engine: any EngineView, disk: any DiskView) {
         let known = track(replica.node)
         let track = known?.replica == replica ? known! : NodeTrack(replica, disk: disk, topology: topology)
         tracks[Int(replica.node.rawValue)] = track

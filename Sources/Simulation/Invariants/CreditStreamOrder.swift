@@ -23,9 +23,8 @@ struct CreditStreamOrder: Invariant {
         _ replica: ReplicaID, from source: ShardID, to destination: ShardID, before: BatchNumber, now: CreditCursor,
         model: (closed: UInt64, applied: UInt64, confirmed: UInt64)
     ) -> String? {
-        guard now.number != before else { return nil }
         tally.checks += 1
-        let stream = "stream \(source) to \(destination), \(replica)"
+        var stream: String { "stream \(source) to \(destination), \(replica)" }
         if now.number < before { return "\(stream): the cursor went from \(before) back to \(now.number)" }
         if now.number.rawValue > min(model.closed, model.applied) {
             return "\(stream): applied batch \(now.number); the committed logs close \(model.closed) and apply "
@@ -39,14 +38,18 @@ struct CreditStreamOrder: Invariant {
         return "\(stream): batch \(now.number) hashes to \(now.hash), a replica before it applied \(hashes[slot][at])"
     }
 
-    /// A replica of the source ended a turn.
+    /// A replica of the source ended a turn; `before` is where it stood after the turn before, in this life.
     mutating func outgoing(
-        _ replica: ReplicaID, from source: ShardID, to destination: ShardID, closed: BatchNumber,
-        confirmed: BatchNumber, model: (closed: UInt64, applied: UInt64, confirmed: UInt64)
+        _ replica: ReplicaID, from source: ShardID, to destination: ShardID, before: StreamInspection,
+        now: StreamInspection, model: (closed: UInt64, applied: UInt64, confirmed: UInt64)
     ) -> String? {
-        guard closed > .zero else { return nil }
+        let (closed, confirmed) = (now.closed, now.confirmed)
         tally.checks += 1
-        let stream = "stream \(source) to \(destination), \(replica)"
+        var stream: String { "stream \(source) to \(destination), \(replica)" }
+        if closed < before.closed || confirmed < before.confirmed {
+            return
+                "\(stream): closed \(before.closed), confirmed \(before.confirmed) went back to \(closed), \(confirmed)"
+        }
         if closed.rawValue > model.closed || confirmed > closed {
             return "\(stream): closed \(closed), confirmed \(confirmed); the committed log closes \(model.closed)"
         }

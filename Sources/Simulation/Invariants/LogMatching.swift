@@ -14,7 +14,7 @@ struct LogMatching: Invariant {
     mutating func wrote(_ record: WrittenRecord, by replica: ReplicaID, known: KnownEntry?) -> String? {
         guard let known else { return nil }
         tally.checks += 1
-        let place = "shard \(record.shard), entry \(record.index) of term \(record.term)"
+        var place: String { "shard \(record.shard), entry \(record.index) of term \(record.term)" }
         if known.checksum != record.checksum || known.payload.count != record.length || known.kind != record.detail {
             return "\(place): \(replica) writes kind \(record.detail), \(record.length) bytes, checksum "
                 + "\(record.checksum); written before was kind \(known.kind), \(known.payload.count) bytes, checksum "
@@ -35,7 +35,7 @@ struct LogMatching: Invariant {
             return nil
         }
         tally.checks += 1
-        let place = "shard \(shard), entry \(index) of term \(entry.term)"
+        var place: String { "shard \(shard), entry \(index) of term \(entry.term)" }
         guard let known else { return "\(place) stands in the files of \(replica), and nobody was seen to write it" }
         guard known.checksum == entry.checksum, known.payload.count == entry.length else {
             return "\(place): the files of \(replica) have \(entry.length) bytes, checksum \(entry.checksum); written "

@@ -1,6 +1,7 @@
 import Audit
 import ClearingModel
 import Engine
+import Ledger
 import LogFormat
 
 /// What the checker keeps of one replica of every group: a node with one particular disk.
@@ -9,7 +10,9 @@ final class NodeTrack {
     let files: DiskFiles
     let log: LogFollower
     /// `nil` while the process is down.
-    var engine: Engine?
+    var engine: (any EngineView)?
+    /// By place among the groups held: the group's stamp after the last turn.
+    var stamps: [UInt64]
     /// By shard: the group after the last turn of this life; `nil` before its first.
     var last: [GroupInspection?]
     /// By shard: term and vote that the disk was made to remember.
@@ -20,8 +23,8 @@ final class NodeTrack {
     var checkpoints: [LogIndex]
     /// Renamed, and the directory not synced yet.
     var namedCheckpoints: [(shard: ShardID, index: LogIndex)] = []
-    /// By shard, then by the other shard: the incoming cursor after the last turn.
-    var cursors: [[BatchNumber]]
+    /// By shard, then by the other shard: where their streams stood after the last turn.
+    var streams: [[StreamInspection]]
     /// The disk was harmed and is not known to be repaired.
     var isDamaged = false
     /// An older image was put back: what it said before counts for nothing.
@@ -32,26 +35,29 @@ final class NodeTrack {
         files = DiskFiles(disk)
         let count = topology.shardCount
         log = LogFollower(replica: replica, cluster: topology.cluster, shardCount: count)
+        stamps = Array(repeating: 0, count: count + 1)
         last = Array(repeating: nil, count: count + 1)
         durableVotes = Array(repeating: DurableVote(), count: count + 1)
         votes = durableVotes
         checkpoints = Array(repeating: .zero, count: count + 1)
-        cursors = Array(repeating: Array(repeating: .zero, count: count + 1), count: count + 1)
+        streams = Array(repeating: Array(repeating: StreamInspection(), count: count + 1), count: count + 1)
     }
 
     /// A process starts on the disk.
-    func begin(_ engine: Engine) {
+    func begin(_ engine: any EngineView) {
         self.engine = engine
         votes = durableVotes
         for shard in last.indices {
+            stamps[shard] = 0
             last[shard] = nil
-            for other in cursors[shard].indices { cursors[shard][other] = .zero }
+            for other in streams[shard].indices { streams[shard][other] = StreamInspection() }
         }
         log.forgetScan()
     }
 
-    /// Takes over what the disk was made to remember.
+    /// Takes over what the disk was made to remember, if that is something new.
     func rememberVotes() {
+        guard log.takeVotesChanged() else { return }
         for shard in durableVotes.indices {
             let found = log.vote(of: ShardID(UInt16(shard)))
             if found.term >= durableVotes[shard].term { durableVotes[shard] = found }
