@@ -39,7 +39,7 @@ struct BenchCommand: ParsableCommand {
         Interrupts.install()
         var report = BenchReport(manifest: try suite.manifest(commit: commit ?? Self.commit))
         Console.note(report.manifest.text)
-        var interrupted = false
+        var (interrupted, failed) = (false, false)
         for one in plan.cases where !interrupted {
             do {
                 let result = try suite.run(one)
@@ -48,6 +48,10 @@ struct BenchCommand: ParsableCommand {
             } catch LaunchError.interrupted {
                 interrupted = true
                 Console.note("interrupted in \(one.name), which does not count; its cluster is gone")
+            } catch {
+                // The other cases still say something.
+                failed = true
+                Console.note("  \(one.name) failed: \(error)")
             }
         }
         if json == "-" { Console.out(report.json) } else { Console.out(report.text) }
@@ -57,7 +61,7 @@ struct BenchCommand: ParsableCommand {
             if json == "-" { Console.note(text) } else { Console.out(text) }
         }
         if interrupted { throw ExitCode(ExitStatus.interrupted) }
-        let code = CaseResult.exitCode(report.cases)
+        let code = failed ? ExitStatus.failed : CaseResult.exitCode(report.cases)
         if code != ExitStatus.ok { throw ExitCode(code) }
     }
 
@@ -90,7 +94,6 @@ struct BenchCommand: ParsableCommand {
 
 /// Runs cases, one after the other.
 struct BenchSuite {
-    static let maker = "suanpan bench"
     static let nodes = 3
     static let participants = 3_000
 
@@ -110,7 +113,7 @@ struct BenchSuite {
             throw LaunchError.configuration("\(root) cannot be made: \(error.localizedDescription)")
         }
         try fileSystem().check(root)
-        for one in BenchCase.all { try ScratchCluster.removeEarlier(directory(one), maker: Self.maker) }
+        for one in BenchCase.all { try ScratchCluster.removeEarlier(directory(one), maker: .bench) }
     }
 
     private func fileSystem() throws -> FileSystem {
@@ -137,7 +140,7 @@ struct BenchSuite {
         let flags = TopologyFlags(
             nodes: Self.nodes, shards: plan.shards, replicas: 3, cities: 3, dataCentres: 1)
         let cluster = try ScratchCluster(
-            directory(one), maker: Self.maker, flags, participants: Self.participants)
+            directory(one), maker: .bench, flags, participants: Self.participants)
         let run = BenchRun(case: one, cluster: cluster, plan: plan, seed: seed, verbose: verbose)
         do {
             let result = try run.run()

@@ -16,7 +16,7 @@ struct DemoCommand: ParsableCommand {
     func run() throws {
         let directory = ClusterDirectory(path: location.dir ?? ".build/demo")
         let started = Deadline.now()
-        try ScratchCluster.removeEarlier(directory, maker: Demo.maker)
+        try ScratchCluster.removeEarlier(directory, maker: .demo)
         Interrupts.install()
         Console.out("Suanpan demo: \(Machine.description)")
         Console.out("Six nodes and the load share these cores; a real cluster has one machine for each.\n")
@@ -39,7 +39,6 @@ struct DemoCommand: ParsableCommand {
 
 /// The demo's cluster.
 struct Demo {
-    static let maker = "make demo"
     let cluster: ScratchCluster
     var directory: ClusterDirectory { cluster.directory }
     var launcher: Launcher { cluster.launcher }
@@ -48,7 +47,7 @@ struct Demo {
 
     init(directory: ClusterDirectory) throws {
         let flags = TopologyFlags(nodes: 6, shards: 12, replicas: 3, cities: 3, dataCentres: 2)
-        cluster = try ScratchCluster(directory, maker: Self.maker, flags, participants: 3_000)
+        cluster = try ScratchCluster(directory, maker: .demo, flags, participants: 3_000)
     }
 
     /// Starts the processes and shows who leads what, by city.

@@ -9,15 +9,23 @@ struct ScratchCluster {
     let population: Population
     let topology: ClusterTopology
 
-    /// A directory that such a command made may be removed by the next one; nothing else may.
-    private static func mark(_ directory: ClusterDirectory) -> String { "\(directory.root)/scratch" }
+    private let maker: Maker
+
+    /// The commands that do so.
+    enum Maker: String {
+        case demo = "make demo"
+        case bench = "suanpan bench"
+
+        /// A directory with this file was made by the command and may be removed by it; nothing else may.
+        func mark(_ directory: ClusterDirectory) -> String { "\(directory.root)/\(self)" }
+    }
 
     /// Ends and removes what an earlier run left.
-    static func removeEarlier(_ directory: ClusterDirectory, maker: String) throws {
+    static func removeEarlier(_ directory: ClusterDirectory, maker: Maker) throws {
         guard directory.hasCluster else { return }
-        guard access(mark(directory), F_OK) == 0 else {
+        guard access(maker.mark(directory), F_OK) == 0 else {
             throw LaunchError.configuration(
-                "the cluster in \(directory.root) was not made by '\(maker)': give it another --dir")
+                "the cluster in \(directory.root) was not made by '\(maker.rawValue)': give it another --dir")
         }
         let launcher = Launcher.local(directory)
         _ = try launcher.drain { true }
@@ -25,8 +33,9 @@ struct ScratchCluster {
     }
 
     /// Makes the cluster; starts nothing.
-    init(_ directory: ClusterDirectory, maker: String, _ flags: TopologyFlags, participants: Int) throws {
+    init(_ directory: ClusterDirectory, maker: Maker, _ flags: TopologyFlags, participants: Int) throws {
         self.directory = directory
+        self.maker = maker
         var launcher = Launcher(directory: directory, format: DataFormat.write) { _ in }
         launcher.shouldStop = { Interrupts.count > 0 }
         self.launcher = launcher
@@ -35,7 +44,8 @@ struct ScratchCluster {
             GeneratedPopulation.request(
                 plan: try flags.plan(), allowFaults: false, logLevel: "info", participants: participants))
         try LoadSetup.write(
-            "This cluster was made by '\(maker)', which removes it when it runs again.\n", to: Self.mark(directory))
+            "This cluster was made by '\(maker.rawValue)', which removes it when it runs again.\n",
+            to: maker.mark(directory))
         topology = try directory.topology()
     }
 
@@ -57,7 +67,7 @@ struct ScratchCluster {
 
     /// Removes a stopped cluster with everything that its commands wrote beside it.
     func remove(_ files: [String]) throws {
-        for file in files + [Self.mark(directory)] { unlink(file) }
+        for file in files + [maker.mark(directory)] { unlink(file) }
         try launcher.purge()
     }
 }
