@@ -65,7 +65,7 @@ let package = Package(
             name: "suanpan",
             dependencies: [
                 "ClearingModel", "Wire", "LogFormat", "Client", "TLS", "Node", "Workload", "Audit", "LocalCluster",
-                "Bench", "CPlatform",
+                "Bench", "Simulation", "CPlatform",
                 arguments, logging, yams, nioCore, nioPosix,
             ],
             swiftSettings: strict),

@@ -42,3 +42,23 @@ int suanpan_die_with_parent(pid_t parent) {
     // The order matters: a parent that dies between the two calls is seen by one of them.
     return prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent;
 }
+
+pid_t suanpan_fork(int *output) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+    pid_t child = fork();
+    if (child == 0) {
+        // Nothing of the parent's is flushed here: the child writes with system calls only.
+        dup2(ends[1], STDOUT_FILENO);
+        dup2(ends[1], STDERR_FILENO);
+        *output = -1;
+        return 0;
+    }
+    close(ends[1]);
+    if (child < 0) {
+        close(ends[0]);
+    } else {
+        *output = ends[0];
+    }
+    return child;
+}

@@ -14,7 +14,7 @@ struct Suanpan: ParsableCommand {
         subcommands: [
             ClusterCommand.self, NodeCommand.self, ParticipantsCommand.self, LoadCommand.self, SubmitCommand.self,
             TransactionCommand.self, PositionCommand.self, AuditCommand.self, BenchCommand.self,
-            DemoCommand.self,
+            SimCommand.self, DemoCommand.self,
         ])
 }
 

@@ -167,7 +167,8 @@ final class SimulatedClient {
         guard let wish = workload.ended(completion.token), case .submit(let instruction) = wish.kind else { return }
         switch completion.result {
         case .decided(let decision), .conflict(let decision):
-            world.trace.add(.decided, at: world.now, node: number, UInt64(decision.index) << 8 | UInt64(decision.outcomeCode))
+            world.trace.add(
+                .decided, at: world.now, node: number, UInt64(decision.index) << 8 | UInt64(decision.outcomeCode))
             world.checker.decided(
                 client: number, instruction: instruction, decision: decision, shard: decision.shard,
                 sentAt: MonotonicTime(rawValue: wish.at * 1_000))

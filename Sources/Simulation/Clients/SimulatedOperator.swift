@@ -34,7 +34,8 @@ struct SimulatedOperator {
         }
         changes.append(
             .mandate(
-                Mandate(instructing: ParticipantID(1), debtors: .every(.bank), maximumAmount: 9_000, dailyCap: 400_000)))
+                Mandate(instructing: ParticipantID(1), debtors: .every(.bank), maximumAmount: 9_000, dailyCap: 400_000))
+        )
     }
 
     /// One change while the cluster works: a limit moves, a participant is suspended or comes back.

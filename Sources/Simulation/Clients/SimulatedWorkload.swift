@@ -63,10 +63,15 @@ struct SimulatedWorkload {
         random = SeededRandom(seed: seed)
     }
 
+    /// Over all clients: with their repetitions these still fit an entry of half a small segment.
+    private static let maximumPending = 400
+
     var isSettled: Bool { pending.isEmpty && unresolved.isEmpty }
 
     /// For people.
-    var waiting: String { "\(pending.count) pending, \(unresolved.count) unknown, first \(unresolved.first.map { "\($0.id)" } ?? "none")" }
+    var waiting: String {
+        "\(pending.count) pending, \(unresolved.count) unknown, first \(unresolved.first.map { "\($0.id)" } ?? "none")"
+    }
 
     /// The next thing to do at this time, until there is nothing more.
     mutating func next(_ now: UInt64, day: BusinessDay) -> Wish? {
@@ -79,7 +84,7 @@ struct SimulatedWorkload {
             owed = 0
             return nil
         }
-        guard owed >= 1_000_000, pending.count < 2_000 else { return nil }
+        guard owed >= 1_000_000, pending.count < Self.maximumPending / parameters.clients else { return nil }
         owed -= 1_000_000
         return make(now, day)
     }

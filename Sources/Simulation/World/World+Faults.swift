@@ -9,7 +9,9 @@ extension World {
         trace.add(.fault, at: now, node: fault.node, UInt64(fault.number), "\(fault)")
         var random = SeededRandom(seed: fault.seed)
         let machine = machines[fault.node]
-        if machine.isUp { faultsStruck += 1 }
+        // Some strike later, or find nothing: they are counted where they do.
+        let strikesLater: [FaultKind] = [.crashPoint, .damage, .wipe, .failWrite, .failSync]
+        if machine.isUp, !strikesLater.contains(fault.kind) { strikes(fault.kind) }
         switch fault.kind {
         case .kill: crash(machine, power: false, downFor: fault.lasts)
         case .powerCut: crash(machine, power: true, downFor: fault.lasts)
@@ -51,6 +53,7 @@ extension World {
         case .damage: damage(fault, &random)
         case .wipe:
             guard let victim = victims.randomElement(using: &random), !machines[victim].rejoining else { return }
+            strikes(.wipe)
             wipe(machines[victim], downFor: fault.lasts)
         case .restartAll: for one in machines { rollingRestart(one, fault, &random) }
         case .transfer:
@@ -120,6 +123,7 @@ extension World {
         for _ in 0...random.below(3) {
             guard let what = machine.disk.damage(kind, &random) else { continue }
             machine.isDamaged = true
+            strikes(.damage)
             trace.add(.fault, at: now, node: victim, 0, what)
             checker.damaged(machine.node, beyondBudget: parameters.isBeyondBudget)
         }

@@ -157,7 +157,8 @@ extension World {
             return queue.push(.arrival(wire: number, toSecond: toSecond), at: machines[to].pausedUntil)
         }
         while wires[number] != nil {
-            guard let next = toSecond ? wire.toSecond.packets.first : wire.toFirst.packets.first, next.time <= now else {
+            guard let next = toSecond ? wire.toSecond.packets.first : wire.toFirst.packets.first, next.time <= now
+            else {
                 break
             }
             if toSecond { _ = wire.toSecond.packets.popFirst() } else { _ = wire.toFirst.packets.popFirst() }

@@ -127,7 +127,7 @@ extension World {
         guard machine.crash?.point == point, !machine.isDraining else { return false }
         machine.crash!.after -= 1
         guard machine.crash!.after <= 0, let crash = machine.crash else { return false }
-        faultsStruck += 1
+        strikes(.crashPoint)
         trace.add(.fault, at: now, node: machine.position, 0, "crash at \(point)")
         self.crash(machine, power: crash.power, downFor: crash.downFor)
         return true
@@ -216,6 +216,8 @@ extension World {
         case (.syncDirectory, .done): checker.directorySynced(machine.node)
         case (_, .failed(let error)):
             machine.excusedUntil = now + 2_000_000
+            if case .sync = operation.kind { strikes(.failSync) }
+            if case .write = operation.kind { strikes(machine.disk.isFull ? .diskFull : .failWrite) }
             trace.add(.diskOther, at: now, node: machine.position, operation.id, "disk: \(error)")
         default: trace.add(.diskOther, at: now, node: machine.position, operation.id)
         }

@@ -15,6 +15,9 @@ public struct SimulationResult: Sendable {
     public var verdict: Verdict
     /// The last events before the end.
     public var latest: [String]
+    /// How often each rare place in the code was reached, and each kind of fault found something to break.
+    public var sites: [(name: String, count: UInt64)]
+    public var faults: [(name: String, count: UInt64)]
 }
 
 /// The course of a run: set up, break things, let them heal.
@@ -24,13 +27,17 @@ extension World {
     private static let setUpTime: UInt64 = 20_000_000
 
     public func run() -> SimulationResult {
+        let sitesBefore = Site.allCases.map(\.count)
         setUp()
         if violation == nil { breakThings() }
         if violation == nil, !parameters.isBeyondBudget { heal() }
         if violation == nil { checker.finished() }
         return SimulationResult(
-            violation: violation, hash: trace.hash, simulated: now, steps: steps, faultsStruck: faultsStruck,
-            coverage: checker.coverage, verdict: checker.verdict, latest: trace.latest)
+            violation: violation, hash: trace.hash, simulated: now, steps: steps,
+            faultsStruck: Int(struck.reduce(0, +)),
+            coverage: checker.coverage, verdict: checker.verdict, latest: trace.latest,
+            sites: zip(Site.allCases, sitesBefore).map { ($0.name, $0.count - $1) },
+            faults: zip(FaultKind.allCases, struck).map { ($0.rawValue, $1) })
     }
 
     /// Has `body` called with a line for everything that people may want to know while it happens.
@@ -46,8 +53,9 @@ extension World {
             office.isLoaded
                 && machines.allSatisfy { machine in
                     machine.engine!.groupStatuses().allSatisfy {
-                        $0.part == .none || $0.directoryVersion >= office.version
-                            && ($0.shard.isDirectory || $0.openDays != nil)
+                        $0.part == .none
+                            || $0.directoryVersion >= office.version
+                                && ($0.shard.isDirectory || $0.openDays != nil)
                     }
                 }
         }
@@ -100,7 +108,9 @@ extension World {
         for client in clients { client.workload.isPaying = false }
         if violation == nil, !run(until: limit, { self.unfinished.isEmpty }) {
             if violation == nil {
-                fail("Liveness", "within 60 s after healing everything works and is known (FAULTS, Liveness)", unfinished)
+                fail(
+                    "Liveness", "within 60 s after healing everything works and is known (FAULTS, Liveness)", unfinished
+                )
             }
         }
     }

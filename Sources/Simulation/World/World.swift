@@ -46,8 +46,8 @@ public final class World {
     var victims: [Int] = []
     /// When the safety phase began.
     var safetyStart: UInt64 = 0
-    /// Faults that found something to break; a fault that met nothing proves nothing.
-    public internal(set) var faultsStruck = 0
+    /// By kind, faults that found something to break; a fault that met nothing proves nothing.
+    var struck = [UInt64](repeating: 0, count: FaultKind.allCases.count)
     /// Ends of faults that heal later, by their number.
     var healing: [Int: () -> Void] = [:]
     var found: Violation?
@@ -109,6 +109,8 @@ public final class World {
                 invariant: invariant, rule: rule, details: details, at: MonotonicTime(rawValue: now * 1_000))
         }
     }
+
+    func strikes(_ kind: FaultKind) { struck[FaultKind.allCases.firstIndex(of: kind)!] += 1 }
 
     // MARK: Clocks
 

@@ -1,0 +1,73 @@
+import Synchronization
+
+/// Rare places in the code that a simulation has to have reached before its silence means anything (FoundationDB's "test
+/// probes", TigerBeetle's "marks").
+///
+/// The code says `Site.tornTailCut.reached()` where such a thing happens, in every build: it costs one addition, and only where
+/// something rare goes on anyway. Counted per process.
+public enum Site: Int, CaseIterable, Sendable {
+    // Raft
+    /// A leader loses its office with entries of its own undecided.
+    case steppedDownWithPipeline
+    /// Entries that another leader replaced are cut from a log.
+    case conflictTruncated
+    /// A replica's log was shorter than what it had acknowledged.
+    case replicaQuarantined
+    /// A leader of a later term settled what a replica may have forgotten.
+    case voteFenceLifted
+    /// A leader's log thread was stuck for so long that it gave up its office.
+    case steppedDownForDisk
+    /// A leader's clock was too far from its voters'.
+    case clockSkewed
+    /// A configuration entry was cut before it was committed.
+    case membershipTruncated
+    // Log
+    /// The end of the log had not reached the disk whole.
+    case tornTailCut
+    /// Behind the torn place stood groups that were whole: they are cut too.
+    case tornTailWithLaterGroup
+    /// Something that was durable cannot be read.
+    case damageFound
+    /// The table of a sealed segment was lost and made anew from its groups.
+    case tableRebuilt
+    /// The newest checkpoint of a shard was damaged; the one before it was used.
+    case olderCheckpointUsed
+    /// A segment went because nothing needs it any more.
+    case segmentExpired
+    // Repair and snapshots
+    case entriesRepaired
+    /// A damaged replica got its entries back while its group had no leader.
+    case repairedWithoutLeader
+    case snapshotInstalled
+    /// What the log brought meanwhile made a snapshot under way useless.
+    case snapshotOvertaken
+    case replicaReplaced
+    // Ledger
+    /// Two ids with one fingerprint.
+    case fingerprintCollision
+    /// A duplicate's record was read from a peer, as it is not here.
+    case recordFetchedFromPeer
+    /// A credit batch came again after it had been applied.
+    case creditBatchRepeated
+    /// As many credit batches are unconfirmed as may be: further credits wait in the open one.
+    case creditWindowFull
+    case dayClosed
+    /// Requests in doubt were refused because leadership was lost.
+    case refusedInDoubt
+    case diskFullRefused
+
+    /// Counts one arrival.
+    public func reached() { Self.counters[rawValue].add(1, ordering: .relaxed) }
+
+    /// How often this process came here.
+    public var count: UInt64 { Self.counters[rawValue].load(ordering: .relaxed) }
+
+    public var name: String { "\(self)" }
+
+    // Allocated once and never freed.
+    nonisolated(unsafe) private static let counters: UnsafeMutablePointer<Atomic<UInt64>> = {
+        let counters = UnsafeMutablePointer<Atomic<UInt64>>.allocate(capacity: allCases.count)
+        for index in allCases.indices { (counters + index).initialize(to: Atomic(0)) }
+        return counters
+    }()
+}

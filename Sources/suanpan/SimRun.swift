@@ -1,0 +1,155 @@
+import CPlatform
+import Glibc
+import Simulation
+
+/// One world in a child process, and what it told.
+struct SimRun {
+    let seed: UInt64
+    private let forked: ForkedRun
+    private let follow: Bool
+
+    /// What a run came to, read from the child's lines.
+    struct Outcome {
+        struct Finding {
+            var invariant: String
+            var details: String
+            /// The last events.
+            var events: [String]
+
+            func report(command: String) -> String {
+                "VIOLATION \(invariant): \(details)\n\nThe last events before it:\n"
+                    + events.map { "  " + $0 }.joined(separator: "\n") + "\n\nTo repeat it:\n  \(command)\n"
+            }
+        }
+
+        var seed: UInt64
+        var hash: String?
+        var simulated: UInt64 = 0
+        var steps: UInt64 = 0
+        var cpuNanoseconds: UInt64 = 0
+        var faultsStruck: UInt64 = 0
+        var isUnknown = false
+        var violation: Finding?
+        /// How often each invariant looked at something, and each site was reached.
+        var checks: [(name: String, count: UInt64)] = []
+        var sites: [(name: String, count: UInt64)] = []
+        var faults: [(name: String, count: UInt64)] = []
+
+        var simulatedSeconds: Double { Double(simulated) / 1e6 }
+        var exitCode: Int32 {
+            violation != nil ? ExitStatus.failed : isUnknown ? ExitStatus.unknown : ExitStatus.ok
+        }
+        var details: [String] {
+            [
+                "checked: " + checks.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
+                "faults that struck: " + faults.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
+                "sites reached: " + sites.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
+            ]
+        }
+    }
+
+    /// Seconds of wall time after which a world counts as hung.
+    private static let patience: UInt32 = 300
+    private static let mark = "\u{1}"
+
+    static func start(
+        _ parameters: WorldParameters, omitting omitted: [Int], verbose: Bool = false, follow: Bool = false
+    ) -> SimRun? {
+        let forked = ForkedRun(limit: patience) {
+            let world = World(parameters: parameters, omitting: omitted)
+            if verbose { world.watch { Console.note($0) } }
+            let begun = suanpan_process_cpu_nanoseconds()
+            let result = world.run()
+            tell(result, cpu: suanpan_process_cpu_nanoseconds() - begun)
+            return 0
+        }
+        return forked.map { SimRun(seed: parameters.seed, forked: $0, follow: follow) }
+    }
+
+    private static func tell(_ result: SimulationResult, cpu: UInt64) {
+        var lines = [
+            "hash \(String(result.hash, radix: 16))", "simulated \(result.simulated)", "steps \(result.steps)",
+            "cpu \(cpu)", "struck \(result.faultsStruck)", "verdict \(result.verdict.rawValue)",
+        ]
+        lines += result.coverage.rows.map { "check \($0.invariant) \($0.checks)" }
+        lines += result.sites.map { "site \($0.name) \($0.count)" }
+        lines += result.faults.map { "fault \($0.name) \($0.count)" }
+        if let violation = result.violation {
+            lines.append("violation \(violation.invariant) \(violation.details) [\(violation.rule)]")
+            lines += result.latest.map { "event \($0)" }
+        }
+        Console.out(lines.map { mark + $0 }.joined(separator: "\n"))
+    }
+
+    // MARK: In the parent
+
+    /// Waits for one run, passing on what it prints meanwhile.
+    func finish() -> Outcome {
+        var shown = 0
+        while true {
+            let ended = ForkedRun.wait([forked], milliseconds: 200)
+            if follow {
+                let lines = forked.text.split(separator: "\n", omittingEmptySubsequences: true).dropLast(
+                    ended.isEmpty ? 1 : 0)
+                for line in lines.dropFirst(shown) where !line.hasPrefix(Self.mark) { Console.note(String(line)) }
+                shown = max(shown, lines.count)
+            }
+            if let first = ended.first { return outcome(first.end) }
+        }
+    }
+
+    /// Those of several runs that ended within `milliseconds`.
+    static func ended(_ runs: [SimRun], milliseconds: Int32) -> [Outcome] {
+        ForkedRun.wait(runs.map(\.forked), milliseconds: milliseconds).compactMap { forked, end in
+            runs.first { $0.forked === forked }.map { $0.outcome(end) }
+        }
+    }
+
+    func kill() { forked.kill() }
+    var process: pid_t { forked.process }
+
+    private func outcome(_ end: ForkedRun.End) -> Outcome {
+        var outcome = Outcome(seed: seed)
+        var other: [String] = []
+        for line in forked.text.split(separator: "\n") {
+            guard line.hasPrefix(Self.mark) else {
+                other.append(String(line))
+                continue
+            }
+            let words = line.dropFirst(Self.mark.count).split(separator: " ", maxSplits: 2).map(String.init)
+            guard words.count >= 2 else { continue }
+            let number = UInt64(words[words.count - 1]) ?? 0
+            switch words[0] {
+            case "hash": outcome.hash = words[1]
+            case "simulated": outcome.simulated = number
+            case "steps": outcome.steps = number
+            case "cpu": outcome.cpuNanoseconds = number
+            case "struck": outcome.faultsStruck = number
+            case "verdict": outcome.isUnknown = words[1] == Verdict.unknown.rawValue
+            case "check": outcome.checks.append((words[1], number))
+            case "site": outcome.sites.append((words[1], number))
+            case "fault": outcome.faults.append((words[1], number))
+            case "violation":
+                outcome.violation = .init(invariant: words[1], details: words.count > 2 ? words[2] : "", events: [])
+            case "event": outcome.violation?.events.append(words.dropFirst().joined(separator: " "))
+            default: break
+            }
+        }
+        switch end {
+        case .exited(0) where outcome.hash != nil: break
+        case .signalled(SIGALRM):
+            outcome.violation = .init(
+                invariant: "Progress", details: "still running after \(Self.patience) s", events: other.suffix(50))
+        case .exited(let code):
+            outcome.violation = .init(
+                invariant: "NoTrap", details: "the process ended with \(code)", events: other.suffix(50))
+        case .signalled(let number):
+            // What the runtime says about a trap, without registers and images.
+            let frames = other.filter { $0.contains(" in ") && $0.contains(".swift:") || $0.contains("rror") }
+            outcome.violation = .init(
+                invariant: "NoTrap", details: "the process trapped (signal \(number)): a precondition does not hold",
+                events: frames.isEmpty ? other.suffix(50) : Array(frames.prefix(30)))
+        }
+        return outcome
+    }
+}

@@ -1,0 +1,119 @@
+import Glibc
+import Simulation
+
+/// Many seeds, several at a time, each in a child process; stops at nothing and tells everything at the end.
+struct SimSweep {
+    let command: SimCommand
+
+    private struct Sum {
+        var seeds: UInt64 = 0
+        var simulated: UInt64 = 0
+        var steps: UInt64 = 0
+        var cpu: UInt64 = 0
+        var unknown: [UInt64] = []
+        var failed: [SimRun.Outcome] = []
+        var checks: [(name: String, count: UInt64)] = []
+        var sites: [(name: String, count: UInt64)] = []
+        var faults: [(name: String, count: UInt64)] = []
+
+        mutating func add(_ outcome: SimRun.Outcome) {
+            seeds += 1
+            simulated += outcome.simulated
+            steps += outcome.steps
+            cpu += outcome.cpuNanoseconds
+            if outcome.violation != nil {
+                failed.append(outcome)
+            } else if outcome.isUnknown {
+                unknown.append(outcome.seed)
+            }
+            Self.add(outcome.checks, to: &checks)
+            Self.add(outcome.sites, to: &sites)
+            Self.add(outcome.faults, to: &faults)
+        }
+
+        private static func add(_ more: [(name: String, count: UInt64)], to sum: inout [(name: String, count: UInt64)])
+        {
+            for (name, count) in more {
+                if let place = sum.firstIndex(where: { $0.name == name }) {
+                    sum[place].count += count
+                } else {
+                    sum.append((name, count))
+                }
+            }
+        }
+
+        var hours: Double { (Double(simulated) / 3.6e7).rounded() / 100 }
+        /// Simulated time to processor time, over all workers.
+        var speed: UInt64 { cpu == 0 ? 0 : UInt64(Double(simulated) * 1e3 / Double(cpu)) }
+        var stepsPerSecond: UInt64 { cpu == 0 ? 0 : UInt64(Double(steps) * 1e9 / Double(cpu)) }
+    }
+
+    /// Sites that a sweep of this many seeds or more must have reached.
+    private static let completeFrom: UInt64 = 1_000
+
+    func run() -> Int32 {
+        Interrupts.install()
+        var sum = Sum()
+        var next = command.from
+        let end = command.forever ? UInt64.max : command.from &+ (command.count ?? 0)
+        var running: [SimRun] = []
+        var told = time(nil)
+        while Interrupts.count == 0, next < end || !running.isEmpty {
+            while next < end, running.count < command.workers, Interrupts.count == 0 {
+                guard let run = SimRun.start(command.parameters(seed: next), omitting: []) else {
+                    Console.note("suanpan: no process can be started for the simulation")
+                    return ExitStatus.failed
+                }
+                running.append(run)
+                next += 1
+            }
+            for outcome in SimRun.ended(running, milliseconds: 500) {
+                running.removeAll { $0.seed == outcome.seed }
+                sum.add(outcome)
+                if let violation = outcome.violation {
+                    Console.note("seed \(outcome.seed)  " + violation.report(command: repeating(outcome.seed)))
+                }
+            }
+            if time(nil) >= told + 10 {
+                told = time(nil)
+                Console.note(
+                    "\(sum.seeds) seeds, \(sum.hours) simulated hours, \(sum.speed) times real time, \(sum.failed.count) violations"
+                )
+            }
+        }
+        for run in running { run.kill() }
+        return report(sum)
+    }
+
+    private func repeating(_ seed: UInt64) -> String { command.command(seed: seed, omitting: []) }
+
+    private func report(_ sum: Sum) -> Int32 {
+        Console.out(
+            "\(sum.seeds) seeds, \(sum.hours) simulated hours, \(sum.speed) times real time on one core, "
+                + "\(sum.stepsPerSecond) steps a second")
+        Console.out("faults that struck   " + Self.list(sum.faults))
+        Console.out("checks               " + Self.list(sum.checks))
+        Console.out("sites reached        " + Self.list(sum.sites.filter { $0.count > 0 }))
+        let missed = sum.sites.filter { $0.count == 0 }.map(\.name)
+        if !missed.isEmpty { Console.out("never reached        " + missed.joined(separator: ", ")) }
+        for outcome in sum.failed {
+            Console.out("VIOLATION seed \(outcome.seed): \(outcome.violation!.invariant)   \(repeating(outcome.seed))")
+        }
+        if !sum.unknown.isEmpty {
+            Console.out("undecided            seeds \(sum.unknown.map { "\($0)" }.joined(separator: ", "))")
+        }
+        if !sum.failed.isEmpty { return ExitStatus.failed }
+        if Interrupts.count > 0, !command.forever { return ExitStatus.interrupted }
+        if !missed.isEmpty, sum.seeds >= Self.completeFrom {
+            Console.out("a sweep of this size reaches every site: these seeds prove less than they should")
+            return ExitStatus.failed
+        }
+        if !sum.unknown.isEmpty { return ExitStatus.unknown }
+        Console.out("no violation")
+        return ExitStatus.ok
+    }
+
+    private static func list(_ rows: [(name: String, count: UInt64)]) -> String {
+        rows.map { "\($0.name) \($0.count)" }.joined(separator: ", ")
+    }
+}
