@@ -39,9 +39,11 @@ struct ReplicaLog {
     /// More entries than this in one gap are no gap but a broken record.
     static let maximumGap: UInt64 = 1 << 26
 
-    /// Entries above this index are in `refs`; those below went with their segments, or were never here.
+    /// Where the log stood when its oldest segment that is left began.
     private(set) var base: UInt64 = 0
     private var baseTerm: UInt64 = 0
+    /// Entries above this index are in `refs`, perhaps as holes. Repairs lower it: they may bring entries from before the base.
+    private(set) var floor: UInt64 = 0
     private(set) var refs: [EntryRef] = []
     /// The last entry before the log's start.
     private(set) var startIndex: UInt64 = 0
@@ -52,13 +54,13 @@ struct ReplicaLog {
     /// Memberships by the index from which they hold, ascending.
     private(set) var memberships: [(index: UInt64, voters: Voters)] = []
 
-    var last: UInt64 { base + UInt64(refs.count) }
+    var last: UInt64 { floor + UInt64(refs.count) }
 
     /// The entry at an index; `nil` outside the log.
     @inline(__always)
     func ref(_ index: UInt64) -> EntryRef? {
-        guard index > base, index <= last else { return nil }
-        return refs[Int(index - base - 1)]
+        guard index > floor, index <= last else { return nil }
+        return refs[Int(index - floor - 1)]
     }
 
     /// Term of an entry, or of the start; `nil` where it is unknown.
@@ -69,7 +71,11 @@ struct ReplicaLog {
 
     /// The term of the last entry whose term is known.
     var lastTerm: UInt64 {
-        for ref in refs.reversed() where !ref.isHole { return UInt64(ref.term) }
+        var index = last
+        while index > floor {
+            if let term = term(index) { return term }
+            index -= 1
+        }
         return baseTerm
     }
 
@@ -95,8 +101,10 @@ struct ReplicaLog {
             refs.append(EntryRef(record, segment: segment))
             if let membership { memberships.append((record.index, membership)) }
         case .repair:
-            guard plausible(record), record.index > base, record.index <= last else { return false }
-            if record.isGood { refs[Int(record.index - base - 1)] = EntryRef(record, segment: segment) }
+            guard plausible(record), record.index > 0, record.index <= last else { return false }
+            if record.isGood, reach(down: record.index) {
+                refs[Int(record.index - floor - 1)] = EntryRef(record, segment: segment)
+            }
         case .logStart:
             guard let membership, record.index <= 1 << 62, record.extra <= 1 << 62 else { return false }
             return start(record, membership)
@@ -106,6 +114,15 @@ struct ReplicaLog {
 
     private func plausible(_ record: LogRecord) -> Bool {
         record.length < 1 << 24 && record.term <= UInt64(UInt32.max) && record.detail <= 2 && record.index <= 1 << 62
+    }
+
+    /// Makes room for an entry from before the base; `false` where it lies so far below that it is left out.
+    private mutating func reach(down index: UInt64) -> Bool {
+        guard index <= floor else { return true }
+        guard floor - index < Self.maximumGap else { return false }
+        refs.insert(contentsOf: repeatElement(.hole, count: Int(floor - index + 1)), at: 0)
+        floor = index - 1
+        return true
     }
 
     private mutating func truncate(from index: UInt64) {
@@ -127,7 +144,7 @@ struct ReplicaLog {
         guard let found = term(last), found != previousTerm, isStarted else { return }
         var index = last
         while index > max(hint, base) {
-            refs[Int(index - base - 1)] = .hole
+            refs[Int(index - floor - 1)] = .hole
             index -= 1
         }
     }
@@ -138,6 +155,7 @@ struct ReplicaLog {
         if !isStarted {
             // What the log held then stood in segments before the first one that is left.
             (base, baseTerm) = newLast > index ? (newLast, record.previousTerm) : (index, term)
+            floor = base
             (startIndex, startTerm) = (index, term)
             memberships = [(index, voters)]
             return true
@@ -152,10 +170,10 @@ struct ReplicaLog {
             // Entries that the installed snapshot covers stay readable only as far as they were known to be committed.
             var above = last
             while above > max(hint, base) {
-                refs[Int(above - base - 1)] = .hole
+                refs[Int(above - floor - 1)] = .hole
                 above -= 1
             }
-            if index > last, !fill(through: index) { (base, baseTerm, refs) = (index, term, []) }
+            if index > last, !fill(through: index) { (base, baseTerm, floor, refs) = (index, term, index, []) }
         }
         (startIndex, startTerm) = (index, term)
         if memberships.last?.index ?? 0 <= index, memberships.last?.voters != voters {

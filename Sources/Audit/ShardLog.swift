@@ -12,7 +12,7 @@ final class ShardLog {
     private(set) var firm: UInt64 = 0
     /// Everything up to here is on a majority, or committed beyond doubt: what is replayed.
     private(set) var through: UInt64 = 0
-    /// Below this no node holds entries.
+    /// The replay begins behind this: some entry up to here is past its retention, or no node fetched it after a snapshot.
     private(set) var base: UInt64 = 0
     private(set) var voters: Voters?
     private(set) var readableVoters = 0
@@ -40,7 +40,7 @@ final class ShardLog {
     /// majority's copies are replayed too, but a later leader may still have replaced them, so they prove nothing.
     func update(checkpoints: [CheckpointFile]) {
         holders = readers.filter { $0.hasRecords[shard] }
-        base = holders.map { log($0).base }.min() ?? 0
+        base = lastMissing()
         guard
             let newest = holders.max(by: {
                 (log($0).lastTerm, log($0).last) < (log($1).lastTerm, log($1).last)
@@ -60,6 +60,15 @@ final class ShardLog {
         through = max(through, firm, agreed)
     }
 
+    /// The last entry that no node can give although none has to: it lies at or below the start of every log. One above a
+    /// start is damaged or lost, and the replay stops there instead.
+    private func lastMissing() -> UInt64 {
+        let floor = holders.map { log($0).floor }.min() ?? 0
+        var index = holders.map { log($0).startIndex }.min() ?? 0
+        while index > floor, holders.contains(where: { log($0).ref(index)?.isReadable ?? false }) { index -= 1 }
+        return index
+    }
+
     /// How far a log is the same as the newest one. Terms only: two entries of one index and term are one entry (Raft §5.3).
     private func agreement(_ a: ReplicaLog, _ newest: ReplicaLog) -> UInt64 {
         var index = min(a.last, newest.last)
@@ -75,7 +84,8 @@ final class ShardLog {
     /// - Parameter hinted: what was known to be committed before any node was read for the last time.
     func compare(hinted: UInt64) {
         let logs = holders.map { log($0) }
-        for index in base + 1..<max(base, firm) + 1 {
+        let floor = min(base, logs.map(\.floor).min() ?? 0)
+        for index in floor + 1..<max(floor, firm) + 1 {
             var first: (at: Int, ref: EntryRef)?
             for (at, log) in logs.enumerated() {
                 guard let ref = log.ref(index), !ref.isHole else { continue }

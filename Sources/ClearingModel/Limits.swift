@@ -59,6 +59,13 @@ public enum Limits {
     public static let maximumUnsyncedBytes = 64 << 20
     /// Bytes of entries a shard applies between two checkpoints.
     public static let checkpointIntervalBytes = 256 << 20
+    /// From one request for old entries to the next, on a node with little else to do and on a busy one. A reply has up to
+    /// 512 KiB: some 25 MiB and 1 MiB a second.
+    public static let backfillInterval = MonotonicTime.Span.milliseconds(20)
+    public static let backfillBusyInterval = MonotonicTime.Span.milliseconds(500)
+    /// A node is busy that applies more records a second, or has more bytes on their way to the disk.
+    public static let backfillBusyRecords: UInt64 = 5_000
+    public static let backfillBusyBytes = 1 << 20
     /// Free bytes below which a node takes no new work.
     public static let diskReserveBytes = 1 << 30
 

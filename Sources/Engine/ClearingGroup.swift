@@ -28,6 +28,10 @@ final class ClearingGroup: Group {
     var waitingMarkers: [Marker] = []
     var markersCheckedAt: MonotonicTime?
     var decisions: [Decision] = []
+    /// Entries of retained days that are not in the own log, as of the last housekeeping.
+    var missingEntries = 0
+    /// The next pass of the backfill begins no earlier.
+    var backfillAfter = MonotonicTime(0)
 
     /// A stamped and sealed entry.
     struct ClosedEntry {

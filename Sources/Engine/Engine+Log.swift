@@ -77,7 +77,7 @@ extension Engine {
             guard let group = group(shard) else { return }
             group.raft.entriesLoaded(for: follower, [], now: now, &raftEffects)
             process(group)
-        case .repair: break
+        case .repair(let inquiry): answer(inquiry, [])
         case nil: originalUnreadable(token, reason)
         }
     }
@@ -103,6 +103,7 @@ extension Engine {
         watchRecordReads()
         watchOutgoingSnapshot()
         watchIncomingSnapshot()
+        watchBackfill()
         checkpointLaggards()
         expireSegments()
         drainLogEvents()

@@ -3,10 +3,10 @@ import LogFormat
 import Raft
 import Wire
 
-/// A peer's question for entries that its own log cannot read back, while this node's log reads them.
+/// A peer's question for entries, while this node's log reads them.
 struct RepairInquiry {
     var node: NodeID
-    var shard: ShardID
+    var request: RepairRequest
 }
 
 /// Entries that this node's log cannot read back are fetched from a peer and written again, as repairs: a record kind of their own
@@ -18,9 +18,6 @@ struct RepairInquiry {
 /// ```
 /// A peer gives only what it has applied: that is committed, so its copy is the right one whatever term the hole's index had here.
 extension Engine {
-    /// Bytes of entries in one reply, beyond the first entry.
-    private static let replyBytes = 512 << 10
-
     func foundDamage(_ shard: ShardID, from: LogIndex, through: LogIndex, file: FileName, offset: Int) {
         metrics.damagedRecords += 1
         notice(
@@ -53,80 +50,57 @@ extension Engine {
             guard !reachable.isEmpty else { continue }
             let node = reachable[Int(random.below(UInt64(reachable.count)))]
             metrics.repairsAsked += 1
-            sendFrame(.repairRequest, to: node) {
-                $0.id(group.shard)
-                $0.id(hole.from)
-                $0.id(hole.through)
-            }
+            requestEntries(group.shard, hole, of: node)
         }
+    }
+
+    func requestEntries(_ shard: ShardID, _ range: IndexRange, of node: NodeID) {
+        sendFrame(.repairRequest, to: node) { RepairRequest(shard: shard, range: range).encode(into: &$0) }
     }
 
     func receiveRepairRequest(_ reader: inout WireReader, from node: NodeID) throws(WireError) {
-        let shard: ShardID = try reader.id()
-        let from: LogIndex = try reader.id()
-        let through: LogIndex = try reader.id()
-        try reader.expectEnd()
-        guard let group = group(shard), from > .zero, from <= through, from <= group.applied,
+        let inquiry = RepairInquiry(node: node, request: try RepairRequest(decoding: &reader))
+        let (shard, from) = (inquiry.request.shard, inquiry.request.range.from)
+        guard let group = group(shard), from <= group.applied,
             !log.holes(of: shard).contains(where: { $0.from <= from && from <= $0.through })
-        else { return }
+        else { return answer(inquiry, []) }
         let token = token()
-        logReads[token] = .repair(RepairInquiry(node: node, shard: shard))
+        logReads[token] = .repair(inquiry)
         log.read(
-            shard: shard, from: from, maxBytes: Self.replyBytes, token: token, ops: &effects.disk, events: &logEvents)
+            shard: shard, from: from, maxBytes: configuration.repairReplyBytes, token: token, ops: &effects.disk,
+            events: &logEvents)
     }
 
-    /// Sends what the log read for a peer, as far as it is applied here.
+    /// Sends what the log read for a peer, as far as it was asked for and is applied here.
     func answer(_ inquiry: RepairInquiry, _ entries: [RaftEntry]) {
-        guard let group = group(inquiry.shard) else { return }
+        let (shard, range) = (inquiry.request.shard, inquiry.request.range)
+        let last = min(range.through, group(shard)?.applied ?? .zero)
         var given: [RaftEntry] = []
         var bytes = 0
-        for entry in entries where entry.index <= group.applied {
+        for entry in entries where entry.index <= last {
             bytes += entry.payload.count
-            if !given.isEmpty, bytes > Self.replyBytes { break }
+            if !given.isEmpty, bytes > configuration.repairReplyBytes { break }
+            if given.count == RepairReply.maximumEntries { break }
             given.append(entry)
         }
-        guard !given.isEmpty else { return }
-        sendFrame(.repairReply, to: inquiry.node) { writer in
-            writer.id(inquiry.shard)
-            writer.u32(UInt32(given.count))
-            for entry in given {
-                writer.id(entry.index)
-                writer.id(entry.term)
-                writer.u8(entry.kind.rawValue)
-                writer.u32(UInt32(entry.payload.count))
-                writer.u32(entry.payload.checksum)
-                writer.raw(entry.payload.bytes)
-            }
-        }
+        let next = given.isEmpty && range.from < last ? log.firstReadable(of: shard, from: range.from.next) : nil
+        let reply = RepairReply(
+            shard: shard, from: range.from, next: next.flatMap { $0 <= last ? $0 : nil }, entries: given)
+        sendFrame(.repairReply, to: inquiry.node) { reply.encode(into: &$0) }
     }
 
     func receiveRepairReply(_ reader: inout WireReader, from node: NodeID) throws(WireError) {
-        let shard: ShardID = try reader.id()
-        let count = try reader.count("repair entries", atMost: Limits.maximumRecords)
-        var entries: [RaftEntry] = []
-        for _ in 0..<count {
-            let index: LogIndex = try reader.id()
-            let term: Term = try reader.id()
-            let kindCode = try reader.u8()
-            guard let kind = EntryKind(rawValue: kindCode) else {
-                throw .invalid(field: "repair entry kind", value: UInt64(kindCode))
-            }
-            let length = try reader.count("repair entry bytes", atMost: Limits.maximumEntryBytes)
-            let checksum = try reader.u32()
-            let payload = Slab(copying: try reader.raw(length))
-            guard payload.checksum == checksum else {
-                throw .invalid(field: "repair entry checksum", value: UInt64(checksum))
-            }
-            entries.append(RaftEntry(index: index, term: term, kind: kind, payload: payload))
+        let reply = try RepairReply(decoding: &reader)
+        guard group(reply.shard) != nil else { return }
+        let holes = log.holes(of: reply.shard)
+        let wanted = reply.entries.filter { entry in
+            holes.contains { $0.from <= entry.index && entry.index <= $0.through }
         }
-        try reader.expectEnd()
-        guard group(shard) != nil else { return }
-        let holes = log.holes(of: shard)
-        let wanted = entries.filter { entry in holes.contains { $0.from <= entry.index && entry.index <= $0.through } }
-        guard !wanted.isEmpty else { return }
+        guard !wanted.isEmpty else { return backfillReceived(reply, from: node) }
         metrics.repairedEntries += UInt64(wanted.count)
         notice(
-            .notice, "entries repaired", [("shard", "\(shard)"), ("from", "\(node)"), ("entries", "\(wanted.count)")])
-        log.appendRepair(wanted, shard: shard)
+            .notice, "entries repaired",
+            [("shard", "\(reply.shard)"), ("from", "\(node)"), ("entries", "\(wanted.count)")])
+        log.appendRepair(wanted, shard: reply.shard)
     }
 }

@@ -62,6 +62,12 @@ public final class Engine {
     /// The snapshot being sent, and the one being received: one each per node.
     var outgoing: OutgoingSnapshot?
     var incoming: IncomingSnapshot?
+    /// The fetching of old entries: one shard's at a time, the next request not before `backfillDue`.
+    var backfill: Backfill?
+    var backfillDue = MonotonicTime(0)
+    /// Records applied as of the last housekeeping, and whether it were many since the one before.
+    var appliedBefore: UInt64 = 0
+    var isBusy = false
     /// A checkpoint is being read for a snapshot, still wanted or not.
     var isLoadingSnapshot = false
     /// The last append seen, and when: an idle log gets a closing mark.
@@ -146,6 +152,7 @@ public final class Engine {
         for group in clearingHeld { group.tick(now: now, wall: wall, in: self) }
         closeIdleLog()
         if now - lastHousekeeping >= .seconds(1) { housekeeping() }
+        continueBackfill()
     }
 
     /// Ends a turn of the loop: closes and proposes entries, applies what was committed, and hands the log and the

@@ -17,6 +17,8 @@ public struct EngineConfiguration: Sendable {
     public var ledgerOptions: LedgerOptions
     /// Bytes of a snapshot in one frame.
     public var snapshotChunkBytes = 512 << 10
+    /// Bytes of old entries in one reply to a peer that lacks them, beyond the first entry.
+    public var repairReplyBytes = 512 << 10
     /// A group whose newest checkpoint lies this many segments back takes one out of turn: it would hold the log's
     /// start back.
     public var checkpointLagSegments: UInt64 = 4

@@ -21,6 +21,8 @@ public struct GroupGauges: Sendable {
     public var lag = 0
     public var unconfirmedBatches = 0
     public var haltedStreams = 0
+    /// Entries of retained days that this node's log does not hold: to be backfilled, meanwhile read from a peer.
+    public var missingEntries = 0
     public var balances: [Balance] = []
 }
 
@@ -39,6 +41,11 @@ extension Engine {
 
     public var unsyncedBytes: Int { log.unsyncedBytes }
 
+    /// By shard, entries of retained days that this node's log does not hold; shards that miss nothing are left out.
+    public var missingEntries: [(shard: ShardID, entries: Int)] {
+        clearingHeld.filter { $0.missingEntries > 0 }.map { ($0.shard, $0.missingEntries) }
+    }
+
     /// Figures of every group on this node. O(participants + shards²): for a scrape, not for a turn.
     public func groupGauges() -> [GroupGauges] {
         held.map { group in
@@ -48,6 +55,7 @@ extension Engine {
             gauges.lag = group.raft.followerStatus.map(\.lag).max() ?? 0
             guard let clearing = group as? ClearingGroup else { return gauges }
             gauges.queuedRecords = clearing.queuedRecords
+            gauges.missingEntries = clearing.missingEntries
             gauges.unconfirmedBatches = (1..<clearing.outgoing.count).reduce(0) {
                 $0 + clearing.ledger.unconfirmedBatches(to: ShardID(UInt16($1))).count
             }

@@ -22,6 +22,9 @@ public struct EngineMetrics: Sendable {
     public var repairsAsked: UInt64 = 0
     /// Entries that could not be read back and were written again as a peer had them.
     public var repairedEntries: UInt64 = 0
+    public var backfillsAsked: UInt64 = 0
+    /// Entries from below the log's start that were fetched from a peer and written.
+    public var backfilledEntries: UInt64 = 0
     public var stateHashMismatches: UInt64 = 0
     public var creditBatchesSent: UInt64 = 0
     /// Answers given, by outcome code; duplicates and conflicts count under `answers` too.

@@ -39,9 +39,10 @@ extension NodeLog {
         return stagedThrough
     }
 
-    /// Stages an entry that could not be read back, as a peer sent it. It truncates nothing.
+    /// Stages entries as a peer sent them: of a hole, or below the log's start, where a snapshot led past them. They truncate
+    /// nothing, and below the start they change nothing but what can be read back.
     ///
-    /// - Precondition: the entry lies within the shard's log, and the peer's copy is known to be the right one
+    /// - Precondition: the entries do not lie above the shard's last one, and the peer's copy is known to be the right one
     ///   (committed, or of the term that this log names).
     @discardableResult
     public mutating func appendRepair(_ entries: [RaftEntry], shard: ShardID) -> LogSequence {

@@ -155,6 +155,24 @@ public struct NodeLog {
         return indexes[slot].gaps(after: written[slot].start.index, through: written[slot].last)
     }
 
+    /// Entries from `from` to the log's start that no segment here holds, ascending: a snapshot led past them, or they were
+    /// damaged. They are committed; `appendRepair` takes them from a peer. O(extents).
+    public func missing(of shard: ShardID, from: LogIndex) -> [IndexRange] {
+        let slot = slot(shard)
+        return indexes[slot].gaps(after: from.previous, through: written[slot].start.index)
+    }
+
+    /// The first entry at or above `from` that can be read back, below the log's start or above it.
+    public func firstReadable(of shard: ShardID, from: LogIndex) -> LogIndex? {
+        indexes[slot(shard)].first(from: from)
+    }
+
+    /// The last entry before the written log's start, and its term.
+    public func start(of shard: ShardID) -> (index: LogIndex, term: Term) {
+        let start = written[slot(shard)].start
+        return (start.index, start.term)
+    }
+
     func slot(_ shard: ShardID) -> Int {
         guard let slot = slots[shard] else { preconditionFailure("shard \(shard) has no replica in this log") }
         return slot

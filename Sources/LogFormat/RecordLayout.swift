@@ -12,7 +12,7 @@ enum RecordKind: UInt8 {
     case hardState = 3
     /// The shard's log starts after `index`; also says where it ended when this was written.
     case logStart = 4
-    /// An entry that could not be read, once more; truncates nothing.
+    /// An entry that could not be read, once more, or one below the log's start that was never here; truncates nothing.
     case repair = 5
     /// In a segment's table only: records of the shard, here or hereabouts, could not be read when it was sealed.
     case lost = 6

@@ -112,6 +112,8 @@ struct Extent: Hashable {
     var segment: UInt64
     /// First ordinal of the run; `max` where none of its entries holds records.
     var firstOrdinal: UInt64
+    /// `firstOrdinal` is only a lower bound: the run is what was left behind a removed part.
+    var isBound = false
 }
 
 /// Which segment holds which entries of a shard: extents in index order; what lies between two of them is a hole.
@@ -158,19 +160,25 @@ struct ShardIndex {
             if extent.last > range.through {
                 var right = extent
                 right.first = range.through.next
+                right.isBound = true
                 kept.append(right)
             }
         }
         extents = kept
     }
 
-    /// Puts one entry in its place, wherever that is.
+    /// Puts one entry in its place, wherever that is. Those that come in order and stand in one segment make one extent.
     mutating func place(_ ref: EntryRef, segment: UInt64) {
-        remove(IndexRange(from: ref.index, through: ref.index))
-        let at = extents.firstIndex { $0.first > ref.index } ?? extents.count
+        if find(ref.index) != nil { remove(IndexRange(from: ref.index, through: ref.index)) }
+        let at = position(ref.index)
         let ordinal = ref.recordCount > 0 ? ref.firstOrdinal : UInt64.max
-        extents.insert(
-            Extent(first: ref.index, last: ref.index, segment: segment, firstOrdinal: ordinal), at: at)
+        if at > 0, extents[at - 1].segment == segment, extents[at - 1].last.next == ref.index {
+            extents[at - 1].last = ref.index
+            if extents[at - 1].firstOrdinal == .max { extents[at - 1].firstOrdinal = ordinal }
+        } else {
+            extents.insert(
+                Extent(first: ref.index, last: ref.index, segment: segment, firstOrdinal: ordinal), at: at)
+        }
     }
 
     mutating func removeAll() { extents = [] }
@@ -178,25 +186,37 @@ struct ShardIndex {
     /// Forgets everything in segments up to this one.
     mutating func expire(through segment: UInt64) { extents.removeAll { $0.segment <= segment } }
 
-    /// The extent that holds `index`. O(log extents).
-    func find(_ index: LogIndex) -> Extent? {
+    /// Position of the first extent that ends at or above `index`. O(log extents).
+    private func position(_ index: LogIndex) -> Int {
         var low = 0
         var high = extents.count
         while low < high {
             let middle = (low + high) / 2
             if extents[middle].last < index { low = middle + 1 } else { high = middle }
         }
-        guard low < extents.count, extents[low].first <= index else { return nil }
-        return extents[low]
+        return low
     }
 
-    /// Extents that may hold the record with this ordinal, likeliest first. A split extent keeps the first ordinal of the
-    /// whole, so that the one before may be the right one.
+    /// The extent that holds `index`. O(log extents).
+    func find(_ index: LogIndex) -> Extent? {
+        let at = position(index)
+        guard at < extents.count, extents[at].first <= index else { return nil }
+        return extents[at]
+    }
+
+    /// The first entry at or above `index` that an extent holds.
+    func first(from index: LogIndex) -> LogIndex? {
+        let at = position(index)
+        return at < extents.count ? max(index, extents[at].first) : nil
+    }
+
+    /// Extents that may hold the record with this ordinal, likeliest first. What a split left behind knows only a lower
+    /// bound of its first ordinal, so that one before it may be the right one.
     func candidates(_ ordinal: Ordinal) -> [Extent] {
         var found: [Extent] = []
         for extent in extents.reversed() where extent.firstOrdinal <= ordinal.rawValue {
-            if let first = found.first, first.firstOrdinal != extent.firstOrdinal { break }
             found.append(extent)
+            if !extent.isBound { break }
         }
         return found
     }

@@ -18,6 +18,9 @@ extension ClearingNode {
         var extra = [("ready", engine.isRunning ? "true" : "false")]
         extra.append(("peers", "[\(connectedPeers.map { "\($0)" }.joined(separator: ","))]"))
         extra.append(("damagedRecords", "\(engine.metrics.damagedRecords)"))
+        let missing = engine.missingEntries.map { "{\"shard\":\($0.shard.rawValue),\"entries\":\($0.entries)}" }
+        extra.append(("missingEntries", "[\(missing.joined(separator: ","))]"))
+        extra.append(("backfilledEntries", "\(engine.metrics.backfilledEntries)"))
         if !gates.isEmpty {
             let links = gates.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\(describe($0.value))\"" }
             extra.append(("links", "{\(links.joined(separator: ","))}"))
@@ -59,6 +62,9 @@ extension ClearingNode {
         text.counter("suanpan_checkpoints_total", "Checkpoints begun.", counts.checkpoints)
         text.counter(
             "suanpan_repaired_entries_total", "Damaged entries written again from a peer.", counts.repairedEntries)
+        text.counter(
+            "suanpan_backfilled_entries_total", "Old entries fetched from a peer after a snapshot.",
+            counts.backfilledEntries)
         text.counter(
             "suanpan_damaged_records_total", "Log records or checkpoints found damaged.", counts.damagedRecords)
         text.counter(
@@ -125,6 +131,9 @@ extension ClearingNode {
             $0.unconfirmedBatches
         }
         each("suanpan_shard_halted_streams", "Credit streams that halted; each is an alarm.") { $0.haltedStreams }
+        each(
+            "suanpan_shard_missing_entries", "Entries of retained days that this node's log lacks: being backfilled."
+        ) { $0.missingEntries }
         for group in gauges {
             for balance in group.balances {
                 let labels = [("shard", group.shard.description), ("currency", "\(balance.currency)")]

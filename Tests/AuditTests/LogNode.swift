@@ -86,6 +86,23 @@ final class LogNode {
         }
     }
 
+    /// What a backfill would fetch, whatever its day.
+    func missing(_ shard: ShardID) -> [IndexRange] { log.missing(of: shard, from: LogIndex(1)) }
+
+    /// Entries as they are logged.
+    func entries(_ shard: ShardID, _ from: LogIndex, _ through: LogIndex) -> [RaftEntry] {
+        var found: [RaftEntry] = []
+        while (found.last?.index ?? from.previous) < through {
+            log.read(
+                shard: shard, from: found.last?.index.next ?? from, maxBytes: 1 << 20, token: 1, ops: &ops,
+                events: &events)
+            settle()
+            guard case .entries(_, let some)? = events.popLast() else { preconditionFailure("\(from) cannot be read") }
+            found += some.filter { $0.index <= through }
+        }
+        return found
+    }
+
     func checkpoint(_ shard: ShardID, index: LogIndex, term: Term, _ membership: Membership, _ sections: [Slab]) {
         log.writeCheckpoint(
             shard: shard, index: index, term: term, membership: membership, sections: sections, ops: &ops)

@@ -108,6 +108,67 @@ struct RetentionTests {
         #expect(report.verdict == .valid, "\(report.table)")
         #expect(report.payments == UInt64(cluster.accepted) && report.nodesRead == 3)
     }
+
+    /// What a backfill writes on a node that came back with snapshots: everything that another node has, below its log's start.
+    private func backfill(_ cluster: AuditedCluster, _ at: Int, from other: Int) {
+        cluster.settle()
+        for shard in 1...cluster.shardCount {
+            let id = ShardID(UInt16(shard))
+            for gap in cluster.nodes[at].missing(id) {
+                let entries = cluster.nodes[other].entries(id, gap.from, gap.through)
+                cluster.nodes[at].change { $0.appendRepair(entries, shard: id) }
+                cluster.settle()
+            }
+            #expect(cluster.nodes[at].missing(id).isEmpty)
+        }
+    }
+
+    @Test func backfilledEntriesCountAsAnyOthers() {
+        let cluster = cluster(seed: 11)
+        cluster.replace(2)
+        for _ in 0..<10 { cluster.round() }
+        backfill(cluster, 2, from: 0)
+        for _ in 0..<10 { cluster.round() }
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+        #expect(report.payments == UInt64(cluster.accepted))
+        // One that both others have damaged is read from the backfilled copy, in the next life too.
+        cluster.nodes[2].open()
+        let id = TransactionID(String(cluster.journal[5].split(separator: "\"")[3]))!
+        for at in 0..<2 {
+            let place = DataFiles.find(id, in: cluster.nodes[at].directory)!
+            DataFiles.edit(place.path) { $0[place.offset + 40] ^= 4 }
+        }
+        let alone = cluster.audit()
+        #expect(alone.verdict == .valid && alone.payments == UInt64(cluster.accepted), "\(alone.table)")
+    }
+
+    @Test func backfilledEntriesFromBeforeTheOldestSegmentAreNoContradiction() {
+        let cluster = cluster(seed: 12)
+        cluster.replace(2)
+        for _ in 0..<40 { cluster.round() }
+        backfill(cluster, 2, from: 0)
+        // Retention takes the segments in which the node's log began; the backfilled entries stand in later ones.
+        expire(cluster)
+        cluster.journal = []
+        for _ in 0..<10 { cluster.round() }
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+    }
+
+    @Test func aBackfilledEntryThatDiffersIsFound() {
+        let cluster = cluster(seed: 13)
+        cluster.replace(2)
+        cluster.settle()
+        let entry = cluster.nodes[0].entries(ShardID(1), LogIndex(5), LogIndex(5))[0]
+        let other = RaftEntry(
+            index: entry.index, term: entry.term, kind: .data, payload: Slab(Array(entry.payload.bytes) + [0]))
+        cluster.nodes[2].change { $0.appendRepair([other], shard: ShardID(1)) }
+        cluster.settle()
+        let report = cluster.audit()
+        #expect(report.verdict == .invalid, "\(report.table)")
+        #expect(report.problems.contains { $0.contains("entry 5") }, "\(report.table)")
+    }
 }
 
 extension AuditedCluster {

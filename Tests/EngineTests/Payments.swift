@@ -111,9 +111,11 @@ final class Scenario {
             cluster.settle()
             for _ in 0..<200 {
                 if let decision = client.decisions[request]?.first { return decision }
-                if client.refusals[request] != nil || client.connection == nil { break }
+                // After a refusal too time has to pass, or one that only time ends would be repeated for ever.
+                let isOver = client.refusals[request] != nil || client.connection == nil
                 cluster.run(milliseconds: 5)
                 waited += 5
+                if isOver { break }
             }
         }
         return nil
