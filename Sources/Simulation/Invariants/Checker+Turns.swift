@@ -150,7 +150,7 @@ extension Checker {
             let before = track.streams[place][at]
             guard now != before else { return }
             track.streams[place][at] = now
-            if now.applied.number != before.applied.number {
+            if now.applied != before.applied {
                 report(
                     CreditStreamOrder.self,
                     creditStreamOrder.incoming(

@@ -30,6 +30,7 @@ struct CreditStreamOrder: Invariant {
             return "\(stream): applied batch \(now.number); the committed logs close \(model.closed) and apply "
                 + "\(model.applied)"
         }
+        guard now.number > .zero else { return nil }
         let slot = Int(source.rawValue) * shards + Int(destination.rawValue)
         let at = Int(now.number.rawValue) - 1
         while hashes[slot].count <= at { hashes[slot].append(0) }

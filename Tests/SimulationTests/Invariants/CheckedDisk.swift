@@ -12,11 +12,7 @@ final class CheckedDisk: DiskView {
     func bytes(_ name: FileName) -> [UInt8] { files[name] ?? [] }
     func losePower() { files = synced }
 
-    /// Flips a bit of what is durable.
-    func flip(_ name: FileName, at offset: Int) {
-        files[name]![offset] ^= 1
-        synced[name]![offset] ^= 1
-    }
+    func empty() { (files, synced) = ([:], [:]) }
 
     func perform(_ operation: DiskOperation) -> DiskCompletion {
         DiskCompletion(id: operation.id, result: result(of: operation.kind))

@@ -10,6 +10,10 @@ final class CheckedPayments {
     let client: CheckedClient
     let operatorClient = CheckedClient([.operator("test")])
     let participants: [ParticipantID]
+    /// The checker is told nothing of what clients do.
+    var isSilent = false
+    /// Turns that were shown otherwise than they were.
+    var shown: UInt64 = 0
     private var request: UInt64 = 0
 
     init(
@@ -69,9 +73,9 @@ final class CheckedPayments {
     func decide(_ instruction: Instruction) -> Decision? {
         let shard = cluster.topology.slots.route(instruction.id)
         let sentAt = cluster.now
-        cluster.checker.sent(client: 0, instruction: instruction, at: sentAt)
+        if !isSilent { cluster.checker.sent(client: 0, instruction: instruction, at: sentAt) }
         let answer = ask(shard) { Submit.encode(request: $0, shard: shard, instruction, into: &$1) }
-        if let answer {
+        if let answer, !isSilent {
             cluster.checker.decided(
                 client: 0, instruction: instruction, decision: answer, shard: shard, sentAt: sentAt)
         }
