@@ -201,6 +201,7 @@ public final class LogFollower {
                 shardCount: shardCount, findings: findings)
             guard fresh.open() else { return nil }
             reader = fresh
+            scannedThrough = Array(repeating: 0, count: shardCount + 1)
         }
         reader?.advance()
         guard let found = reader, !found.isStale else {
@@ -215,9 +216,7 @@ public final class LogFollower {
     ///
     /// - Returns: the number of entries; `nil` where no log could be read.
     public func scan(_ files: any DataFiles, _ body: (ShardID, LogIndex, HeldEntry) -> Void) -> Int? {
-        let isFirst = reader == nil
         guard let reader = scan(files) else { return nil }
-        if isFirst { scannedThrough = Array(repeating: 0, count: shardCount + 1) }
         var found = 0
         for (shard, log) in reader.logs.enumerated() {
             // Entries that are not known to be committed may have been replaced.
