@@ -57,7 +57,7 @@ extension BenchRun {
         try cluster.launcher.startNode(node, foreground: true)
         meter.begin(Self.name(node), ProcessUse())
         var catchUp = CatchUp(node: node)
-        let isBack = try wait(seconds: 60, load) { try catchUp.look(self.cluster) != nil }
+        let isBack = try wait(seconds: 60, every: 50, load) { try catchUp.look(self.cluster) != nil }
         guard isBack else { throw LaunchError.failed("node \(node) has not caught up within 60 s") }
     }
 
@@ -78,9 +78,10 @@ extension BenchRun {
     /// Looks until the condition is met; `false` once the time is over.
     @discardableResult
     private func wait(
-        seconds: Int, _ load: BackgroundLoad, except killed: NodeID? = nil, _ condition: () throws -> Bool
+        seconds: Int, every milliseconds: Int = 5, _ load: BackgroundLoad, except killed: NodeID? = nil,
+        _ condition: () throws -> Bool
     ) throws -> Bool {
-        let met = try Deadline(seconds: seconds).await(every: 5) { () -> Bool? in
+        let met = try Deadline(seconds: seconds).await(every: milliseconds) { () -> Bool? in
             if try condition() { return true }
             try supervise(except: killed)
             if let outcome = load.outcome {
