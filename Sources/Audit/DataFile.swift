@@ -32,6 +32,9 @@ final class DataFile {
         guard files.size(of: name) != nil else { return nil }
     }
 
+    /// How much is read ahead: calls to the system are dear, copies of memory are not free either.
+    var windowBytes: Int { memory == nil ? 1 << 20 : 1 << 15 }
+
     deinit {
         if descriptor >= 0 { close(descriptor) }
     }

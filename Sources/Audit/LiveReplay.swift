@@ -126,6 +126,9 @@ public final class LiveReplay {
         return ReplayedDecision(index: LogIndex(place.index), slot: place.slot, outcome: outcome)
     }
 
+    /// Business days that are open in a shard, ascending.
+    public func openDays(of shard: ShardID) -> [BusinessDay] { model(shard).openDays.map { BusinessDay($0.day) } }
+
     /// Records decided as accepted so far, over all shards.
     public var acceptedPayments: UInt64 { models.reduce(0) { $0 + $1.counts[Int(Outcome.accepted.rawValue)] } }
 

@@ -2,7 +2,6 @@ import ClearingModel
 
 /// A sliding window over a file, so that small groups cost no read of their own.
 final class FileWindow {
-    private static let bytes = 1 << 20
     private let file: DataFile
     private let buffer: ScratchBuffer
     private var start = 0
@@ -17,7 +16,7 @@ final class FileWindow {
     /// `count` bytes at `offset`, valid until the next call; `nil` where the file has fewer.
     func bytes(_ offset: Int, _ count: Int) -> UnsafeRawBufferPointer? {
         if offset < start || offset + count > start + filled {
-            let target = buffer.prefix(max(count, Self.bytes))
+            let target = buffer.prefix(max(count, file.windowBytes))
             start = offset
             filled = file.read(offset, into: target)
             bytesRead += filled

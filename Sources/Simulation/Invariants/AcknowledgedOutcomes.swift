@@ -58,6 +58,10 @@ struct AcknowledgedOutcomes: Invariant {
         return (record, nil)
     }
 
+    private static func expired(_ id: TransactionID, _ shard: ShardID, _ replay: LiveReplay) -> String? {
+        replay.openDays(of: shard).contains(id.day) ? "its day is open" : nil
+    }
+
     private static func decided(
         _ instruction: Instruction, _ decision: Decision, _ outcome: Outcome, _ shard: ShardID, _ committed: LogIndex,
         _ replay: LiveReplay

@@ -69,6 +69,7 @@ extension Checker {
     /// Reads a node's files with the audit's decoder: every entry in them must have been written, and what their own hints
     /// call committed must be what was.
     private func scan(_ track: NodeTrack) {
+        track.files.refresh()
         let hints = shards.map { track.log.vote(of: $0).hint }
         _ = track.log.scan(track.files) { shard, index, entry in
             let slot = Int(shard.rawValue)

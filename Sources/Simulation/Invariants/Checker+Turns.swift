@@ -45,7 +45,12 @@ extension Checker {
         let reaches = max(now.raft.commit, now.commit)
         if reaches > references[shard].committed { commit(through: reaches, now, track, engine) }
         guard violation == nil else { return }
-        if now.raft.role == .leader { lead(now, before, track, engine) }
+        if now.raft.role == .leader {
+            report(
+                MembershipAfterCommit.self,
+                membershipAfterCommit.leads(track.replica, now, termAt: { engine.term(of: now.shard, at: $0) }))
+            lead(now, before, track, engine)
+        }
         let committedBefore = before?.commit ?? now.raft.start
         if now.commit > committedBefore {
             report(

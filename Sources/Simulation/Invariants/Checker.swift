@@ -39,6 +39,7 @@ public final class Checker {
     @exclusivity(unchecked) var leaderAppendOnly = LeaderAppendOnly()
     @exclusivity(unchecked) var logMatching = LogMatching()
     @exclusivity(unchecked) var leaderCompleteness = LeaderCompleteness()
+    @exclusivity(unchecked) var membershipAfterCommit = MembershipAfterCommit()
     @exclusivity(unchecked) var stateMachineSafety = StateMachineSafety()
     @exclusivity(unchecked) var committedOnMajority = CommittedOnMajority()
     @exclusivity(unchecked) var committedNeverChanges = CommittedNeverChanges()
@@ -75,14 +76,15 @@ public final class Checker {
     public var coverage: Coverage {
         Coverage(rows: [
             electionSafety.coverage, leaderAppendOnly.coverage, logMatching.coverage, leaderCompleteness.coverage,
-            stateMachineSafety.coverage, committedOnMajority.coverage, committedNeverChanges.coverage,
-            indexOrder.coverage, nothingGoesBack.coverage, voteOnce.coverage, durableRecords.coverage,
-            equalStates.coverage, ledgerModel.coverage, creditConservation.coverage, positionLimits.coverage,
-            creditStreamOrder.coverage, acknowledgedOutcomes.coverage, realTimeOrder.coverage, boundedMemory.coverage,
+            membershipAfterCommit.coverage, stateMachineSafety.coverage, committedOnMajority.coverage,
+            committedNeverChanges.coverage, indexOrder.coverage, nothingGoesBack.coverage, voteOnce.coverage,
+            durableRecords.coverage, equalStates.coverage, ledgerModel.coverage, creditConservation.coverage,
+            positionLimits.coverage, creditStreamOrder.coverage, acknowledgedOutcomes.coverage, realTimeOrder.coverage,
+            boundedMemory.coverage,
         ])
     }
 
-    /// What the run proves so far. After `finished` it is unknown where something acknowledged could not be looked at, or
+    /// What the run proves so far. After `finished` it is unknown where nobody was left to ask about something acknowledged, or
     /// nothing was acknowledged at all.
     public var verdict: Verdict {
         if violation != nil { return .invalid }
@@ -118,6 +120,7 @@ public final class Checker {
         guard let track = track(node) else { return }
         track.engine = nil
         track.namedCheckpoints = []
+        track.files.refresh()
         track.log.restart(from: track.files, isIntact: !track.isDamaged)
         track.rememberVotes()
     }
@@ -130,6 +133,7 @@ public final class Checker {
     public func damaged(_ node: NodeID, beyondBudget: Bool, rolledBack: Bool = false) {
         guard let track = track(node) else { return }
         track.isDamaged = true
+        track.files.refresh()
         track.log.restart(from: track.files, isIntact: false)
         if rolledBack {
             track.isRolledBack = true

@@ -5,10 +5,17 @@ import LogFormat
 final class DiskFiles: DataFiles {
     private let disk: any DiskView
     private var last: (text: String, name: FileName)?
+    /// The names that a reader of logs looks for, as of the last `refresh`.
+    private(set) var names: [String] = []
 
     init(_ disk: any DiskView) { self.disk = disk }
 
-    var names: [String] { disk.names.map(\.description) }
+    /// Looks at the directory anew: files come and go only between two looks.
+    func refresh() {
+        names = disk.names.compactMap { name in
+            if case .segment = name { name.description } else { nil }
+        }
+    }
 
     func size(of name: String) -> Int? {
         guard let name = parsed(name) else { return nil }
