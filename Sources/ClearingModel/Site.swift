@@ -13,6 +13,10 @@ public enum Site: Int, CaseIterable, Sendable {
     case conflictTruncated
     /// A replica's log was shorter than what it had acknowledged.
     case replicaQuarantined
+    /// A leader heard no majority for too long.
+    case steppedDownWithoutQuorum
+    /// Leadership could not be handed over in time.
+    case transferFailed
     /// A leader of a later term settled what a replica may have forgotten.
     case voteFenceLifted
     /// A leader's log thread was stuck for so long that it gave up its office.
@@ -21,11 +25,17 @@ public enum Site: Int, CaseIterable, Sendable {
     case clockSkewed
     /// A configuration entry was cut before it was committed.
     case membershipTruncated
+    /// A replica that had been removed without learning so asked for votes.
+    case removedReplicaTaught
     // Log
     /// The end of the log had not reached the disk whole.
     case tornTailCut
-    /// Behind the torn place stood groups that were whole: they are cut too.
-    case tornTailWithLaterGroup
+    /// Behind the torn record stood one that was whole: it is cut too.
+    case tornTailWithLaterRecord
+    /// A group lost its header, and its records were found all the same.
+    case recordsSalvaged
+    /// Damage may cover a shard's hard state: the replica does not vote.
+    case voteInDoubt
     /// Something that was durable cannot be read.
     case damageFound
     /// The table of a sealed segment was lost and made anew from its groups.
@@ -35,12 +45,16 @@ public enum Site: Int, CaseIterable, Sendable {
     /// A segment went because nothing needs it any more.
     case segmentExpired
     // Repair and snapshots
+    /// The last hole of a log was filled from a peer.
     case entriesRepaired
     /// A damaged replica got its entries back while its group had no leader.
     case repairedWithoutLeader
     case snapshotInstalled
     /// What the log brought meanwhile made a snapshot under way useless.
     case snapshotOvertaken
+    /// A crash came between a snapshot's checkpoint and the log's new start.
+    case logReplacedBySnapshot
+    /// The new incarnation of a wiped node votes.
     case replicaReplaced
     // Ledger
     /// Two ids with one fingerprint.
@@ -49,6 +63,8 @@ public enum Site: Int, CaseIterable, Sendable {
     case recordFetchedFromPeer
     /// A credit batch came again after it had been applied.
     case creditBatchRepeated
+    /// The same, after both its source and its destination had got another leader.
+    case creditBatchRepeatedAfterFailovers
     /// As many credit batches are unconfirmed as may be: further credits wait in the open one.
     case creditWindowFull
     case dayClosed

@@ -43,6 +43,12 @@ extension ClearingGroup {
         let slot = Int(batch.source.rawValue)
         switch ledger.admission(of: batch, after: incoming[slot].staged) {
         case .alreadyApplied:
+            Site.creditBatchRepeated.reached()
+            if batch.number <= incoming[slot].inherited, let leader = engine.leaders[slot],
+                leader.term > batch.sourceTerm
+            {
+                Site.creditBatchRepeatedAfterFailovers.reached()
+            }
             if batch.number <= ledger.incomingCursor(from: batch.source).number {
                 incoming[slot].owesConfirmation = true
             }

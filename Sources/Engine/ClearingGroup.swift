@@ -72,6 +72,9 @@ final class ClearingGroup: Group {
         queuedRecords = 0
         sequence = ledger.sequence
         forgetStaged()
+        for source in 1..<incoming.count {
+            incoming[source].inherited = ledger.incomingCursor(from: ShardID(UInt16(source))).number
+        }
         engine.notice(.notice, "shard ready", [("shard", "\(shard)"), ("term", "\(raft.term)")])
     }
 
@@ -83,6 +86,7 @@ final class ClearingGroup: Group {
     /// Answers every request that this leader holds. Entries already proposed may still commit under the next leader:
     /// the refusal says nothing about the ids, and the client asks again with the same ones.
     func refuseAll(_ code: RefusalCode, in engine: Engine) {
+        if proposed.contains(where: { !$0.requests.isEmpty }) { Site.refusedInDoubt.reached() }
         for entry in proposed {
             for request in entry.requests { engine.refuse(request, shard: shard, code) }
         }

@@ -26,6 +26,8 @@ struct OutgoingStream {
 struct IncomingStream {
     /// Where the stream stands behind the batches that this leader took, applied or not.
     var staged = CreditCursor.start
+    /// What earlier leaders of this shard had applied.
+    var inherited = BatchNumber.zero
     /// Batches that wait for room in an entry or for a directory version, in order.
     var waiting: [CreditBatch] = []
     /// Highest number that has been noticed as applied.

@@ -114,6 +114,7 @@ extension Engine {
             read.verified = true
             return readOriginal(read)
         }
+        if answer == .chooseAnotherSequence { Site.fingerprintCollision.reached() }
         var decision = comparison.decisions[read.slot]
         decision.answerCode = (comparison.type == .queryReply && answer == .duplicate ? .decided : answer).rawValue
         if comparison.type == .queryReply, answer == .chooseAnotherSequence {

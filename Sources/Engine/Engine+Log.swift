@@ -29,6 +29,7 @@ extension Engine {
         case .checkpointFailed(let shard, let index, let error): checkpointFailed(shard, index, error)
         case .checkpointDamaged(let shard, let index):
             metrics.damagedRecords += 1
+            Site.olderCheckpointUsed.reached()
             notice(
                 .error, "checkpoint damaged; an earlier one is used", [("shard", "\(shard)"), ("index", "\(index)")])
         case .damaged(let shard, let from, let through, let file, let offset):

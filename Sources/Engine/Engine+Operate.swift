@@ -70,6 +70,7 @@ extension Engine {
             change = .remove(old)
         } else if membership.voters.contains(new) {
             group.replacement = nil
+            Site.replicaReplaced.reached()
             notice(.notice, "replica replaced", [("shard", "\(group.shard)"), ("replica", "\(new)")])
             return
         } else if membership.learners.contains(new) {

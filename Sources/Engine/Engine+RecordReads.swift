@@ -116,6 +116,7 @@ extension Engine {
         let stored = isFound ? try OriginalRecord(decoding: &reader) : nil
         try reader.expectEnd()
         guard originalReads[token]?.asked?.node == node else { return }
+        if isFound { Site.recordFetchedFromPeer.reached() }
         if let stored { originalRead(token, stored) } else { originalUnreadable(token, "no replica has it") }
     }
 }

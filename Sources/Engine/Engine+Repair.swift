@@ -20,6 +20,7 @@ struct RepairInquiry {
 extension Engine {
     func foundDamage(_ shard: ShardID, from: LogIndex, through: LogIndex, file: FileName, offset: Int) {
         metrics.damagedRecords += 1
+        Site.damageFound.reached()
         notice(
             .error, "damaged records",
             [
@@ -34,6 +35,8 @@ extension Engine {
 
     func holesFilled(_ shard: ShardID) {
         guard let group = group(shard) else { return }
+        Site.entriesRepaired.reached()
+        if group.raft.leader == nil { Site.repairedWithoutLeader.reached() }
         group.raft.holeRepaired(&raftEffects)
         process(group)
         // Apply may have stopped in front of the hole.

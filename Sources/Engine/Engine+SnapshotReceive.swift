@@ -132,7 +132,7 @@ extension Engine {
             !group.isCheckpointing, group.waitingCheckpoint == nil
         else { return }
         let head = incoming.first.head
-        guard wants(head, group) else { return dropIncoming("this replica has as much already", refuse: true) }
+        guard wants(head, group) else { return dropOvertaken() }
         incoming.isWriting = true
         group.isCheckpointing = true
         log.writeCheckpoint(
@@ -149,7 +149,7 @@ extension Engine {
         // The index part of a checkpoint to come covers what this replica applied since its own last one, which is more
         // than what it gains behind the snapshot: overlaps are harmless.
         guard !group.isLeader, group.raft.halted == nil, head.index > group.raft.commit, head.index > group.applied
-        else { return dropIncoming("this replica has as much already", refuse: true) }
+        else { return dropOvertaken() }
         log.appendLogStart(shard: group.shard, index: head.index, term: head.term, membership: head.membership)
         logReads = logReads.filter { $0.value.isApply(of: group.shard) == false }
         guard
@@ -164,8 +164,15 @@ extension Engine {
         process(group)
         self.incoming = nil
         metrics.snapshotsInstalled += 1
+        Site.snapshotInstalled.reached()
         notice(.notice, "snapshot in force", [("shard", "\(group.shard)"), ("index", "\(head.index)")])
         answer(incoming.first, .installed, incoming.from, received: incoming.received)
+    }
+
+    /// The log brought more than the snapshot holds while that was under way.
+    private func dropOvertaken() {
+        Site.snapshotOvertaken.reached()
+        dropIncoming("this replica has as much already", refuse: true)
     }
 
     func snapshotFailed(_ group: Group, _ index: LogIndex) {

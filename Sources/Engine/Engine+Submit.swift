@@ -14,6 +14,7 @@ extension Engine {
         }
         if phase != .running { return refuse(reply, shard: submit.shard, .shuttingDown) }
         if isDiskFull {
+            Site.diskFullRefused.reached()
             return refuse(
                 reply, shard: submit.shard, .diskFull, message: "the node's disk is full: free space or move the leader"
             )

@@ -107,6 +107,7 @@ extension ShardLedger {
             counters.ignoredMarkers += 1
             return
         }
+        Site.dayClosed.reached()
         let closed = days.remove(at: position)
         closed.partition.isSealed = true
         closed.caps = CapUsage()

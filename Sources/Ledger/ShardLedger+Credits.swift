@@ -180,6 +180,7 @@ extension ShardLedger {
             while outgoing[destination].hasRoom, hasOpenLines(to: destination) {
                 close(nextLines(for: destination), destination)
             }
+            if !outgoing[destination].hasRoom, hasOpenLines(to: destination) { Site.creditWindowFull.reached() }
         }
     }
 

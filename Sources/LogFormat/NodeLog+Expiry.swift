@@ -66,6 +66,7 @@ extension NodeLog {
     }
 
     mutating func segmentRemoved(_ segment: UInt64, _ events: inout [LogEvent]) {
+        Site.segmentExpired.reached()
         events.append(.expired(segment: segment))
         if let expiry, expiry.through == segment { self.expiry = nil }
     }

@@ -229,6 +229,7 @@ extension NodeLog {
     private mutating func tableDamaged(_ ops: inout [DiskOperation]) {
         let number = recovery!.segment.number
         segments[segments.count - 1].isTableDamaged = true
+        Site.tableRebuilt.reached()
         recovery!.damages.append(
             .damaged(
                 shards.first ?? .directory, from: LogIndex(1), through: .zero, file: .segment(number),

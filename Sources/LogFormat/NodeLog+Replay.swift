@@ -173,6 +173,7 @@ extension NodeLog {
     mutating func settle(_ slot: Int) {
         // Votes rest on the end of the log as much as on the hard state.
         if recovery!.suspectTail[slot] || recovery!.suspectHard[slot] {
+            Site.voteInDoubt.reached()
             tails[slot].doubt.insert(.vote)
             tails[slot].doubtTerm = max(tails[slot].hard.term, tails[slot].lastTerm)
         }

@@ -43,7 +43,11 @@ extension SegmentScan {
             {
                 let group = groups[next]
                 // Torn, not corrupt: nothing ever said that it was durable.
-                if !group.isWhole, synced <= here { break }
+                if !group.isWhole, synced <= here {
+                    Site.tornTailCut.reached()
+                    if group.hasWholeRecordBehindTorn { Site.tornTailWithLaterRecord.reached() }
+                    break
+                }
                 take(group, &result)
                 continue
             }

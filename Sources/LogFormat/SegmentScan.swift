@@ -20,6 +20,12 @@ struct ScannedGroup {
     var hidden: Int
 
     var isWhole: Bool { hidden == 0 && records.allSatisfy(\.isWhole) }
+
+    /// A record that is whole stands behind one that is not.
+    var hasWholeRecordBehindTorn: Bool {
+        guard let torn = records.firstIndex(where: { !$0.isWhole }) else { return false }
+        return records[torn...].contains { $0.isWhole && $0.header.payloadLength > 0 }
+    }
 }
 
 /// What was found in a region without a valid group header.
@@ -148,6 +154,7 @@ struct SegmentScan {
         let isGapless =
             !records.isEmpty && headersEnd == GroupHeader.size + records.count * RecordHeader.size
             && bytes[headersEnd..<max(headersEnd, payloadsStart)].allSatisfy { $0 == 0 }
+        if !records.isEmpty { Site.recordsSalvaged.reached() }
         salvaged[offset] = Salvage(
             records: records,
             end: isGapless ? (payloadsEnd > offset ? payloadsEnd : offset + Layout.aligned(headersEnd)) : nil)

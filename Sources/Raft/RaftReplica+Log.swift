@@ -33,7 +33,11 @@ extension RaftReplica {
         persistHardState(&effects)
         log.truncate(from: index)
         durability.truncate(from: index)
-        if memberships.truncate(from: index) { membershipChanged() }
+        Site.conflictTruncated.reached()
+        if memberships.truncate(from: index) {
+            Site.membershipTruncated.reached()
+            membershipChanged()
+        }
         effects.append(.persistTruncate(from: index, term: term, durability.request()))
     }
 
@@ -57,6 +61,7 @@ extension RaftReplica {
     private mutating func liftVoteFence() {
         if fence.contains(.noVote), role == .follower, term > fencedTerm, log.term(at: commit) == term {
             fence.remove(.noVote)
+            Site.voteFenceLifted.reached()
         }
     }
 

@@ -24,6 +24,7 @@ extension RaftReplica {
 
     /// Clears what only a leader has.
     mutating func leaveLeadership(_ effects: inout [RaftEffect]) {
+        if log.lastIndex > commit { Site.steppedDownWithPipeline.reached() }
         followers = []
         transfer = nil
         clockSkewed = false
@@ -34,6 +35,7 @@ extension RaftReplica {
 
     mutating func tickLeader(_ effects: inout [RaftEffect]) {
         guard hasQuorumContact else {
+            Site.steppedDownWithoutQuorum.reached()
             becomeFollower(term: term, leader: nil, &effects)
             return
         }

@@ -77,7 +77,10 @@ extension RaftReplica {
     }
 
     mutating func tickTransfer(_ effects: inout [RaftEffect]) {
-        if let under = transfer, now >= under.deadline || follower(under.target) == nil { transfer = nil }
+        if let under = transfer, now >= under.deadline || follower(under.target) == nil {
+            Site.transferFailed.reached()
+            transfer = nil
+        }
         notePreferred()
         if transfer == nil, now >= nextForcedTransfer, clockSkewed || syncAge > Limits.leaderSyncWarning {
             nextForcedTransfer = now + Limits.leaderSyncFailure
@@ -129,6 +132,7 @@ extension RaftReplica {
     mutating func checkSyncAge(_ effects: inout [RaftEffect]) {
         guard syncAge >= Limits.leaderSyncFailure else { return }
         if memberships.current.voters == [me] { return }  // Nobody else could do better.
+        Site.steppedDownForDisk.reached()
         stepDown(&effects)
     }
 
@@ -168,6 +172,7 @@ extension RaftReplica {
     mutating func checkClock() {
         guard let skew = clockSkewMicros else { return }
         clockSkewed = skew.magnitude > Limits.clockTolerance
+        if clockSkewed { Site.clockSkewed.reached() }
     }
 
     /// A follower's clock is near the median that this leader's own is far from.
