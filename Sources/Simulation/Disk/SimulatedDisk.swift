@@ -14,7 +14,10 @@ final class SimulatedDisk: DiskView {
         case removed(FileName, SimulatedFile)
     }
 
-    private var files: [FileName: SimulatedFile] = [:]
+    private var files: [FileName: SimulatedFile] = [:] {
+        didSet { sortedNames = nil }
+    }
+    private var sortedNames: [FileName]?
     private var unsyncedNames: [NameChange] = []
     /// Pages that the device cannot read any more.
     private var unreadable: [(file: FileName, page: Int)] = []
@@ -26,7 +29,13 @@ final class SimulatedDisk: DiskView {
     private(set) var bytesWritten = 0
 
     /// In the order of their text.
-    var names: [FileName] { files.keys.sorted { $0.description < $1.description } }
+    var names: [FileName] {
+        if let sortedNames { return sortedNames }
+        let texts = files.keys.map { (text: $0.description, name: $0) }
+        let sorted = texts.sorted { $0.text < $1.text }.map(\.name)
+        sortedNames = sorted
+        return sorted
+    }
     func bytes(_ name: FileName) -> [UInt8] { files[name]?.bytes ?? [] }
     var isEmpty: Bool { files.isEmpty }
 
