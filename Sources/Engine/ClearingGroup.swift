@@ -133,7 +133,6 @@ final class ClearingGroup: Group {
     override var neededFrom: LogIndex { ledger.indexNeededFrom }
     override var alwaysStandsAlone: Bool { false }
     override func encodeCheckpoint(standsAlone: Bool) -> [Slab] { ledger.encodeCheckpoint(standsAlone: standsAlone) }
-    override func encodeWhole() -> [Slab] { ledger.encodeWhole() }
 
     /// A snapshot is durable here: its ledger takes the place of this one.
     func install(_ restored: ShardLedger, _ snapshot: SnapshotHead) {

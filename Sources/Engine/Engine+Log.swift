@@ -23,8 +23,11 @@ extension Engine {
         case .entries(let token, let entries): entriesRead(token, entries)
         case .record(let token, let stored): originalRead(token, OriginalRecord(stored))
         case .readFailed(let token, let reason): readFailed(token, "\(reason)")
-        case .checkpointLoaded(let shard, let checkpoint):
-            if phase == .starting { checkpointLoaded(shard, checkpoint) } else { snapshotLoaded(shard, checkpoint) }
+        case .checkpointLoaded(let shard, let checkpoint): checkpointLoaded(shard, checkpoint)
+        case .checkpointOpened(let shard, let checkpoint): snapshotOpened(shard, checkpoint)
+        case .checkpointPiece(let token, let piece): snapshotPiece(token, piece)
+        case .snapshotWritten(let shard, let index, let bytes): snapshotWritten(shard, index, bytes)
+        case .snapshotFailed(let shard, let index, let error): snapshotUnwritten(shard, index, error)
         case .checkpointDurable(let shard, let index): checkpointDurable(shard, index)
         case .checkpointFailed(let shard, let index, let error): checkpointFailed(shard, index, error)
         case .checkpointDamaged(let shard, let index):

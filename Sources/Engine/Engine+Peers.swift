@@ -17,7 +17,7 @@ extension Engine {
             // The newer connection wins: the old one is a half-open leftover.
             old.saidGoodbye = true
             if outgoing?.connection == old.id { dropOutgoing("connection replaced") }
-            if incoming?.connection == old.id, incoming?.restored == nil {
+            if incoming?.connection == old.id, incoming?.machine == nil {
                 dropIncoming("connection replaced", refuse: false)
             }
             old.isClosing = true
@@ -37,7 +37,7 @@ extension Engine {
         peers[slot].large = []
         peers[slot].notice = nil
         if outgoing?.connection == connection.id { dropOutgoing("connection lost") }
-        if incoming?.connection == connection.id, incoming?.restored == nil {
+        if incoming?.connection == connection.id, incoming?.machine == nil {
             dropIncoming("connection lost", refuse: false)
         }
         notice(.warning, "peer lost", [("peer", "\(node)"), ("goodbye", "\(connection.saidGoodbye)")])

@@ -7,11 +7,14 @@ import Wire
 /// The snapshot that this node is receiving: one at a time.
 ///
 /// ```
-///  chunks ──▶ whole, checksum right, restored in memory ──▶ written as a stand-alone checkpoint ──▶ durable:
+///  chunk ──▶ checked, into the ledger being restored ──▶ written to incoming-….part ──▶ acknowledged ─┐
+///    ▲                                                                                                  │
+///    └──────────────────────────────────────────────────────────────────────────────────────────────────┘
+///  the last one ──▶ index as the state says ──▶ header, sync, rename: a stand-alone checkpoint ──▶ durable:
 ///             log start behind it, Raft told, state machine replaced ──▶ installed
 /// ```
 /// Up to "durable" nothing of the group has changed. From then on a crash finds the checkpoint, and recovery starts
-/// from it: the log below counts for nothing where it disagrees.
+/// from it: the log below counts for nothing where it disagrees. A turn does one chunk's work.
 final class IncomingSnapshot {
     static let patience = MonotonicTime.Span.seconds(30)
 
@@ -19,21 +22,18 @@ final class IncomingSnapshot {
     let connection: ConnectionID
     let first: SnapshotChunk
     private var state: [UInt8] = []
-    private var index: [UInt8] = []
+    private var restore: ShardRestore?
     private(set) var received: UInt64 = 0
+    /// Bytes that the disk has taken.
+    var written: UInt64 = 0
     var heardAt: MonotonicTime
-    /// Set when everything has come and was restored; waits for its turn on the disk.
-    var restored: Restored?
-    var isWriting = false
+    /// Set when everything has come and fits together; waits until it is written, and for its turn on the disk.
+    var machine: Machine?
+    var isFinishing = false
 
     enum Machine {
         case clearing(ShardLedger)
         case directory(DirectoryLedger)
-    }
-
-    struct Restored {
-        var machine: Machine
-        var sections: [Slab]
     }
 
     init(from: ReplicaID, connection: ConnectionID, first: SnapshotChunk, now: MonotonicTime) {
@@ -44,25 +44,34 @@ final class IncomingSnapshot {
     }
 
     var shard: ShardID { first.shard }
-    var isWhole: Bool { received == first.stateBytes + first.indexBytes }
+    var totalBytes: UInt64 { first.stateBytes + first.indexBytes }
+    var isWhole: Bool { received == totalBytes }
 
     /// Adds the next bytes; memory grows with what has come, not with what was announced.
-    func append(_ bytes: UnsafeRawBufferPointer) {
+    func take(_ bytes: UnsafeRawBufferPointer, _ configuration: EngineConfiguration) throws(CheckpointError) {
         let forState = Int(min(UInt64(bytes.count), first.stateBytes - min(first.stateBytes, received)))
         state.append(contentsOf: bytes[..<forState])
-        index.append(contentsOf: bytes[forState...])
         received += UInt64(bytes.count)
-    }
-
-    /// The sections, if they are what the sender named.
-    func takeSections() -> [Slab]? {
-        let checksum = index.withUnsafeBytes { index in state.withUnsafeBytes { crc32c(index, from: crc32c($0)) } }
-        guard checksum == first.checksum else { return nil }
-        var sections = [Slab(state)]
-        state = []
-        if !index.isEmpty { sections.append(Slab(index)) }
-        index = []
-        return sections
+        guard received >= first.stateBytes else { return }
+        if shard.isDirectory {
+            // Its index section is empty.
+            if isWhole {
+                machine = .directory(
+                    try DirectoryLedger(
+                        restoring: Slab(state), cluster: configuration.topology.cluster,
+                        options: configuration.ledgerOptions))
+            }
+            return
+        }
+        if restore == nil {
+            let topology = configuration.topology
+            restore = try ShardRestore(
+                state: Slab(state), shard: shard, cluster: topology.cluster, slots: topology.slots,
+                shardCount: topology.shardCount, options: configuration.ledgerOptions)
+            state = []
+        }
+        try restore!.add(UnsafeRawBufferPointer(rebasing: bytes[forState...]))
+        if isWhole { machine = .clearing(try restore!.finish()) }
     }
 }
 
@@ -73,25 +82,52 @@ extension Engine {
         guard let group = group(chunk.shard), wants(chunk.head, group) else { return answer(chunk, .refused, replica) }
         if let current = incoming, current.first.id != chunk.id || current.connection != connection.id {
             // Another sender, or the same one from the start. What is on its way to the disk is finished first.
-            let isReplaceable = current.restored == nil && (current.from == replica || current.shard == chunk.shard)
+            let isReplaceable = current.machine == nil && (current.from == replica || current.shard == chunk.shard)
             guard isReplaceable, chunk.offset == 0 else { return answer(chunk, .refused, replica) }
-            incoming = nil
+            forgetIncoming()
         }
         if incoming == nil {
-            guard chunk.offset == 0 else { return answer(chunk, .refused, replica) }
+            guard chunk.offset == 0, chunk.stateBytes + chunk.indexBytes <= freeBytes ?? .max else {
+                return answer(chunk, .refused, replica)
+            }
             incoming = IncomingSnapshot(from: replica, connection: connection.id, first: chunk, now: now)
+            log.beginSnapshot(
+                shard: chunk.shard, index: chunk.head.index,
+                sectionBytes: chunk.indexBytes > 0 ? [chunk.stateBytes, chunk.indexBytes] : [chunk.stateBytes],
+                ops: &effects.disk)
         }
-        guard let incoming, incoming.first.head == chunk.head, incoming.first.checksum == chunk.checksum,
-            incoming.first.stateBytes == chunk.stateBytes, incoming.first.indexBytes == chunk.indexBytes,
-            incoming.received == chunk.offset
+        guard let incoming, incoming.first.head == chunk.head, incoming.first.stateBytes == chunk.stateBytes,
+            incoming.first.indexBytes == chunk.indexBytes, incoming.received == chunk.offset,
+            crc32c(bytes) == chunk.checksum
         else {
-            if self.incoming?.restored == nil { self.incoming = nil }
+            if self.incoming?.machine == nil { forgetIncoming() }
             return answer(chunk, .refused, replica)
         }
-        incoming.append(bytes)
         incoming.heardAt = now
-        answer(chunk, .received, replica, received: incoming.received)
-        if incoming.isWhole { restore(incoming) }
+        do throws(CheckpointError) {
+            try incoming.take(bytes, configuration)
+        } catch {
+            return dropIncoming("\(error)", refuse: true)
+        }
+        log.appendSnapshot(bytes, ops: &effects.disk)
+    }
+
+    /// The disk has taken what came: the sender may go on.
+    func snapshotWritten(_ shard: ShardID, _ index: LogIndex, _ bytes: UInt64) {
+        guard let incoming, incoming.shard == shard, incoming.first.head.index == index else { return }
+        incoming.written = bytes
+        answer(incoming.first, .received, incoming.from, received: bytes)
+        writeSnapshot()
+    }
+
+    func snapshotUnwritten(_ shard: ShardID, _ index: LogIndex, _ error: DiskError) {
+        guard let incoming, incoming.shard == shard, incoming.first.head.index == index else { return }
+        dropIncoming("it cannot be written: \(error)", refuse: true)
+    }
+
+    private func forgetIncoming() {
+        incoming = nil
+        log.dropSnapshot(ops: &effects.disk)
     }
 
     /// Whether a snapshot would bring this replica forward.
@@ -100,50 +136,22 @@ extension Engine {
             && log.checkpoints(of: group.shard).allSatisfy { $0.index < head.index }
     }
 
-    /// Everything has come: checks it by restoring it.
-    private func restore(_ incoming: IncomingSnapshot) {
-        guard let sections = incoming.takeSections() else {
-            return dropIncoming("the checksum over the whole is wrong", refuse: true)
-        }
-        let topology = configuration.topology
-        do throws(CheckpointError) {
-            let machine: IncomingSnapshot.Machine
-            if incoming.shard.isDirectory {
-                machine = .directory(
-                    try DirectoryLedger(
-                        restoring: sections[0], cluster: topology.cluster, options: configuration.ledgerOptions))
-            } else {
-                machine = .clearing(
-                    try ShardLedger(
-                        restoring: sections[0], deltas: Array(sections[1...]), shard: incoming.shard,
-                        cluster: topology.cluster, slots: topology.slots, shardCount: topology.shardCount,
-                        options: configuration.ledgerOptions))
-            }
-            incoming.restored = IncomingSnapshot.Restored(machine: machine, sections: sections)
-        } catch {
-            return dropIncoming("\(error)", refuse: true)
-        }
-        writeSnapshot()
-    }
-
-    /// Hands the received snapshot to the disk, behind a checkpoint of the same group that is on its way there.
+    /// Makes a checkpoint of the received snapshot, behind a checkpoint of the same group that is on its way there.
     func writeSnapshot() {
-        guard let incoming, let restored = incoming.restored, !incoming.isWriting, let group = group(incoming.shard),
-            !group.isCheckpointing, group.waitingCheckpoint == nil
+        guard let incoming, incoming.machine != nil, incoming.written == incoming.totalBytes, !incoming.isFinishing,
+            let group = group(incoming.shard), !group.isCheckpointing, group.waitingCheckpoint == nil
         else { return }
         let head = incoming.first.head
         guard wants(head, group) else { return dropOvertaken() }
-        incoming.isWriting = true
+        incoming.isFinishing = true
         group.isCheckpointing = true
-        log.writeCheckpoint(
-            shard: group.shard, index: head.index, term: head.term, membership: head.membership,
-            sections: restored.sections, standsAlone: true, ops: &effects.disk)
+        log.finishSnapshot(term: head.term, membership: head.membership, ops: &effects.disk)
     }
 
     /// A checkpoint is durable: if it is the snapshot, it comes into force.
     func snapshotDurable(_ group: Group, _ index: LogIndex) {
-        guard let incoming, incoming.isWriting, incoming.shard == group.shard, incoming.first.head.index == index,
-            let restored = incoming.restored
+        guard let incoming, incoming.isFinishing, incoming.shard == group.shard,
+            incoming.first.head.index == index, let machine = incoming.machine
         else { return }
         let head = incoming.first.head
         // The index part of a checkpoint to come covers what this replica applied since its own last one, which is more
@@ -156,7 +164,7 @@ extension Engine {
             group.raft.snapshotInstalled(
                 index: head.index, term: head.term, membership: head.membership, now: now, &raftEffects)
         else { preconditionFailure("a snapshot that was wanted was not taken") }
-        switch (restored.machine, group) {
+        switch (machine, group) {
         case (.clearing(let ledger), let group as ClearingGroup): group.install(ledger, head)
         case (.directory(let directory), let group as DirectoryGroup): group.install(directory, head)
         default: preconditionFailure("a snapshot of another kind of group")
@@ -176,14 +184,14 @@ extension Engine {
     }
 
     func snapshotFailed(_ group: Group, _ index: LogIndex) {
-        guard let incoming, incoming.isWriting, incoming.shard == group.shard, incoming.first.head.index == index
+        guard let incoming, incoming.isFinishing, incoming.shard == group.shard, incoming.first.head.index == index
         else { return }
         dropIncoming("it could not be written", refuse: true)
     }
 
     /// Ends a transfer whose sender fell silent.
     func watchIncomingSnapshot() {
-        guard let incoming, incoming.restored == nil, now - incoming.heardAt >= IncomingSnapshot.patience else {
+        guard let incoming, incoming.machine == nil, now - incoming.heardAt >= IncomingSnapshot.patience else {
             return
         }
         dropIncoming("the sender fell silent", refuse: false)
@@ -191,7 +199,7 @@ extension Engine {
 
     func dropIncoming(_ why: String, refuse: Bool) {
         guard let incoming else { return }
-        self.incoming = nil
+        forgetIncoming()
         notice(.warning, "snapshot dropped", [("shard", "\(incoming.shard)"), ("why", why)])
         if refuse { answer(incoming.first, .refused, incoming.from) }
     }

@@ -6,10 +6,13 @@ import Wire
 /// The snapshot that this node is sending: one at a time, to one follower of one group.
 ///
 /// ```
-///  needsSnapshot ──▶ newest checkpoint read from disk ──▶ chunks, a few unacknowledged ──▶ installed
-///                       (or state taken from memory)                │
-///                                      connection lost, silence ────┴──▶ dropped; Raft asks again every second
+///  needsSnapshot ──▶ newest checkpoint, kept from removal ──▶ a piece read ──▶ a chunk, a few unacknowledged ──▶ installed
+///                                          ▲                          │
+///                                          └──────────────────────────┘     connection lost, silence, damage ──▶ dropped;
+///                                                                                Raft asks again every second
 /// ```
+/// Of the checkpoint's bytes only the piece on its way is in memory. The last piece of a section leaves only after the
+/// checksum of the whole section was compared, so what arrives whole is right.
 final class OutgoingSnapshot {
     static let window = 4
     static let patience = MonotonicTime.Span.seconds(30)
@@ -20,27 +23,17 @@ final class OutgoingSnapshot {
     let id: UInt64
     /// What the log must keep entries behind.
     var index: LogIndex
-    /// `nil` while the checkpoint is being read.
-    var content: Content?
-    var sent = 0
-    var acknowledged = 0
+    /// `nil` until the checkpoint is open.
+    var content: OpenCheckpoint?
+    /// The section that is being sent, how much of it has been read, and the checksum of that.
+    var section = 0
+    var offset: UInt64 = 0
+    var checksum: UInt32 = 0
+    /// The read under way.
+    var token: UInt64?
+    var sent: UInt64 = 0
+    var acknowledged: UInt64 = 0
     var heardAt: MonotonicTime
-
-    struct Content {
-        var head: SnapshotHead
-        var parts: [Slab]
-        var stateBytes: Int
-        var total: Int
-        var checksum: UInt32
-
-        init(head: SnapshotHead, state: Slab, index: [Slab]) {
-            self.head = head
-            parts = [state] + index
-            stateBytes = state.count
-            total = parts.reduce(0) { $0 + $1.count }
-            checksum = parts.reduce(0) { crc32c($1.bytes, from: $0) }
-        }
-    }
 
     init(
         shard: ShardID, follower: ReplicaID, connection: ConnectionID, id: UInt64, index: LogIndex, now: MonotonicTime
@@ -57,76 +50,102 @@ final class OutgoingSnapshot {
 extension Engine {
     /// Raft found that a follower needs what the log no longer has. Asked again every second for as long as it is so.
     func sendSnapshot(of group: Group, to follower: ReplicaID) {
-        guard outgoing == nil, !isLoadingSnapshot, group.isLeader,
+        guard outgoing == nil, !isOpeningSnapshot, group.isLeader,
             let peer = peers.first(where: { $0.node == follower.node }), peer.incarnation == follower.incarnation,
             let connection = peer.connection
         else { return }
         let start = group.raft.firstIndex.previous
-        let newest = log.checkpoints(of: group.shard).first
+        guard let newest = log.checkpoints(of: group.shard).first, newest.index >= start else {
+            return takeCheckpointForSnapshot(of: group)
+        }
         let outgoing = OutgoingSnapshot(
-            shard: group.shard, follower: follower, connection: connection, id: random.next(),
-            index: newest?.index ?? start, now: now)
+            shard: group.shard, follower: follower, connection: connection, id: random.next(), index: newest.index,
+            now: now)
         self.outgoing = outgoing
         notice(
             .notice, "snapshot begins",
             [("shard", "\(group.shard)"), ("replica", "\(follower)"), ("index", "\(outgoing.index)")])
-        if let newest, newest.index >= start {
-            isLoadingSnapshot = true
-            log.loadCheckpoint(shard: group.shard, ops: &effects.disk, events: &logEvents)
-        } else {
-            takeSnapshot(of: group, for: outgoing)
-        }
+        isOpeningSnapshot = true
+        log.openCheckpoint(shard: group.shard, ops: &effects.disk, events: &logEvents)
     }
 
-    /// The checkpoint that was asked for is in memory, or none is whole.
-    func snapshotLoaded(_ shard: ShardID, _ loaded: LoadedCheckpoint?) {
-        isLoadingSnapshot = false
-        guard let outgoing, outgoing.shard == shard, outgoing.content == nil else { return }
-        guard let group = group(shard), group.isLeader else { return dropOutgoing("leadership lost") }
-        guard let loaded, loaded.info.index >= group.raft.firstIndex.previous else {
-            return takeSnapshot(of: group, for: outgoing)
+    /// No whole checkpoint covers the log's start: the next one will, and stands alone.
+    private func takeCheckpointForSnapshot(of group: Group) {
+        group.nextStandsAlone = true
+        takeCheckpoint(group)
+    }
+
+    /// The newest checkpoint's files are known, or none is whole.
+    func snapshotOpened(_ shard: ShardID, _ opened: OpenCheckpoint?) {
+        isOpeningSnapshot = false
+        guard let outgoing, outgoing.shard == shard, outgoing.content == nil else {
+            return log.closeCheckpoint(shard: shard, ops: &effects.disk)
         }
-        outgoing.content = OutgoingSnapshot.Content(
-            head: SnapshotHead(
-                index: loaded.info.index, term: loaded.info.term, membership: loaded.info.membership),
-            state: loaded.state, index: loaded.deltas)
-        outgoing.index = loaded.info.index
+        guard let group = group(shard), group.isLeader else {
+            log.closeCheckpoint(shard: shard, ops: &effects.disk)
+            return dropOutgoing("leadership lost")
+        }
+        guard let opened, opened.info.index >= group.raft.firstIndex.previous else {
+            log.closeCheckpoint(shard: shard, ops: &effects.disk)
+            takeCheckpointForSnapshot(of: group)
+            return dropOutgoing("no checkpoint covers the log's start")
+        }
+        outgoing.content = opened
+        outgoing.index = opened.info.index
         outgoing.heardAt = now
         pumpSnapshot()
     }
 
-    /// No checkpoint covers the log's start: the state in memory does.
-    private func takeSnapshot(of group: Group, for outgoing: OutgoingSnapshot) {
-        guard group.applied > .zero else { return dropOutgoing("nothing is applied") }
-        let sections = group.encodeWhole()
-        outgoing.content = OutgoingSnapshot.Content(
-            head: SnapshotHead(index: group.applied, term: group.appliedTerm, membership: group.appliedMembership),
-            state: sections[0], index: Array(sections[1...]))
-        outgoing.index = group.applied
-        pumpSnapshot()
+    /// Reads the next piece, unless too much is unacknowledged.
+    private func pumpSnapshot() {
+        guard let outgoing, let content = outgoing.content, outgoing.token == nil,
+            outgoing.section < content.sections.count
+        else { return }
+        let chunk = UInt64(configuration.snapshotChunkBytes)
+        guard outgoing.sent - outgoing.acknowledged < chunk * UInt64(OutgoingSnapshot.window) else { return }
+        let section = content.sections[outgoing.section]
+        let token = token()
+        outgoing.token = token
+        log.readCheckpoint(
+            section, offset: outgoing.offset, count: Int(min(chunk, section.length - outgoing.offset)), token: token,
+            ops: &effects.disk)
     }
 
-    /// Sends chunks until a few are unacknowledged.
-    private func pumpSnapshot() {
-        guard let outgoing, let content = outgoing.content, let connection = connection(outgoing.connection) else {
-            return
+    /// A piece was read: it leaves as a chunk.
+    func snapshotPiece(_ token: UInt64, _ piece: Slab?) {
+        guard let outgoing, outgoing.token == token, let content = outgoing.content,
+            let connection = connection(outgoing.connection)
+        else { return }
+        outgoing.token = nil
+        let section = content.sections[outgoing.section]
+        if let piece {
+            outgoing.checksum = crc32c(piece.bytes, from: outgoing.checksum)
+            outgoing.offset += UInt64(piece.count)
         }
-        let chunk = configuration.snapshotChunkBytes
-        while outgoing.sent < content.total, outgoing.sent - outgoing.acknowledged < chunk * OutgoingSnapshot.window {
-            let count = min(chunk, content.total - outgoing.sent)
-            let head = SnapshotChunk(
-                shard: outgoing.shard, id: outgoing.id, head: content.head, stateBytes: UInt64(content.stateBytes),
-                indexBytes: UInt64(content.total - content.stateBytes), checksum: content.checksum,
-                offset: UInt64(outgoing.sent))
-            connection.output.write { writer in
-                writer.frame(.snapshotChunk, request: 0) {
-                    head.encode(into: &$0)
-                    content.write(from: outgoing.sent, count: count, into: &$0)
-                }
+        guard let piece, outgoing.offset < section.length || outgoing.checksum == section.checksum else {
+            log.distrustCheckpoint(section, events: &logEvents)
+            return dropOutgoing("its checkpoint is damaged")
+        }
+        let head = SnapshotChunk(
+            shard: outgoing.shard, id: outgoing.id,
+            head: SnapshotHead(
+                index: content.info.index, term: content.info.term, membership: content.info.membership),
+            stateBytes: content.stateBytes, indexBytes: content.totalBytes - content.stateBytes,
+            checksum: piece.checksum, offset: outgoing.sent)
+        connection.output.write { writer in
+            writer.frame(.snapshotChunk, request: 0) {
+                head.encode(into: &$0)
+                $0.raw(piece.bytes)
             }
-            outgoing.sent += count
         }
         markDirty(connection)
+        outgoing.sent += UInt64(piece.count)
+        if outgoing.offset == section.length {
+            outgoing.section += 1
+            outgoing.offset = 0
+            outgoing.checksum = 0
+        }
+        pumpSnapshot()
     }
 
     /// The follower's word on the snapshot.
@@ -136,8 +155,8 @@ extension Engine {
         outgoing.heardAt = now
         switch reply.status {
         case .received:
-            guard reply.received <= UInt64(outgoing.sent) else { return dropOutgoing("an acknowledgement too far") }
-            outgoing.acknowledged = max(outgoing.acknowledged, Int(reply.received))
+            guard reply.received <= outgoing.sent else { return dropOutgoing("an acknowledgement too far") }
+            outgoing.acknowledged = max(outgoing.acknowledged, reply.received)
             pumpSnapshot()
         case .installed:
             metrics.snapshotsSent += 1
@@ -145,6 +164,7 @@ extension Engine {
                 .notice, "snapshot installed",
                 [("shard", "\(reply.shard)"), ("replica", "\(replica)"), ("index", "\(outgoing.index)")])
             self.outgoing = nil
+            log.closeCheckpoint(shard: reply.shard, ops: &effects.disk)
         case .refused: dropOutgoing("refused")
         }
     }
@@ -159,25 +179,10 @@ extension Engine {
     func dropOutgoing(_ why: String) {
         guard let outgoing else { return }
         self.outgoing = nil
+        // While it is being opened, `snapshotOpened` closes it.
+        if outgoing.content != nil { log.closeCheckpoint(shard: outgoing.shard, ops: &effects.disk) }
         notice(
             .warning, "snapshot ended",
             [("shard", "\(outgoing.shard)"), ("replica", "\(outgoing.follower)"), ("why", why)])
-    }
-}
-
-extension OutgoingSnapshot.Content {
-    /// Appends a range of the sections' bytes.
-    func write(from offset: Int, count: Int, into writer: inout WireWriter) {
-        var (skip, left) = (offset, count)
-        for part in parts where left > 0 {
-            if skip >= part.count {
-                skip -= part.count
-                continue
-            }
-            let piece = min(left, part.count - skip)
-            writer.raw(UnsafeRawBufferPointer(rebasing: part.bytes[skip..<skip + piece]))
-            (skip, left) = (0, left - piece)
-        }
-        precondition(left == 0, "a chunk beyond the snapshot's end")
     }
 }

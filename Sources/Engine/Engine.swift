@@ -68,8 +68,8 @@ public final class Engine {
     /// Records applied as of the last housekeeping, and whether it were many since the one before.
     var appliedBefore: UInt64 = 0
     var isBusy = false
-    /// A checkpoint is being read for a snapshot, still wanted or not.
-    var isLoadingSnapshot = false
+    /// A checkpoint is being opened for a snapshot, still wanted or not.
+    var isOpeningSnapshot = false
     /// The last append seen, and when: an idle log gets a closing mark.
     var idleAfter = LogSequence.zero
     var idleSince = MonotonicTime(0)

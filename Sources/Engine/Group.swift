@@ -118,8 +118,6 @@ class Group {
     var alwaysStandsAlone: Bool { true }
     /// State and index section of a checkpoint at `applied`.
     func encodeCheckpoint(standsAlone: Bool) -> [Slab] { preconditionFailure("a subclass encodes") }
-    /// The same as a snapshot: whole, and without effect on the next checkpoint.
-    func encodeWhole() -> [Slab] { preconditionFailure("a subclass encodes") }
     func stateHash() -> UInt64 { 0 }
 
     /// Puts an installed snapshot's place into force; the subclass has replaced its state.

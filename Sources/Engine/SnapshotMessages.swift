@@ -20,7 +20,7 @@ struct SnapshotChunk {
     var head: SnapshotHead
     var stateBytes: UInt64
     var indexBytes: UInt64
-    /// CRC-32C of both sections, one behind the other.
+    /// CRC-32C of the bytes of this chunk.
     var checksum: UInt32
     var offset: UInt64
 

@@ -65,22 +65,21 @@ final class IndexDelta {
         openCount = 0
     }
 
-    /// Reads one part of an index section: its day and its slots.
-    static func read(_ reader: inout WireReader) throws(WireError) -> (day: BusinessDay, slots: [IndexSlot]) {
+    /// Reads what stands in front of a part of an index section: its day, and how many slots follow.
+    static func readHead(_ reader: inout WireReader) throws(WireError) -> (day: BusinessDay, count: Int) {
         let schema = try reader.u16()
         guard schema == 1 else { throw .invalid(field: "index delta schema", value: UInt64(schema)) }
         let day: BusinessDay = try reader.id()
         let count = try reader.count("index slots", atMost: maximumSlots)
         let reserved = try reader.u64()
         guard reserved == 0 else { throw .invalid(field: "index delta reserved", value: reserved) }
-        var slots: [IndexSlot] = []
-        slots.reserveCapacity(count)
-        for _ in 0..<count {
-            let slot = IndexSlot(fingerprint: try reader.u64(), word: try reader.u64())
-            guard slot.outcome != nil else { throw .invalid(field: "index slot", value: slot.word) }
-            slots.append(slot)
-        }
-        return (day, slots)
+        return (day, count)
+    }
+
+    static func readSlot(_ reader: inout WireReader) throws(WireError) -> IndexSlot {
+        let slot = IndexSlot(fingerprint: try reader.u64(), word: try reader.u64())
+        guard slot.outcome != nil else { throw .invalid(field: "index slot", value: slot.word) }
+        return slot
     }
 }
 

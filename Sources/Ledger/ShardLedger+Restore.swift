@@ -51,6 +51,18 @@ extension ShardLedger {
         options: LedgerOptions = LedgerOptions()
     ) throws(CheckpointError) {
         self.init(shard: shard, cluster: cluster, slots: slots, shardCount: shardCount, options: options)
+        let wanted = try restoreState(state)
+        for delta in deltas {
+            var index = IndexRestore()
+            try index.add(delta.bytes, to: self)
+            withExtendedLifetime(delta) {}
+            try index.end()
+        }
+        try finishRestore(wanted)
+    }
+
+    /// Reads the state into this ledger, which is new; gives what the index of each day has to be, closed days first.
+    func restoreState(_ state: Slab) throws(CheckpointError) -> [(count: Int, digest: UInt64)] {
         var reader = WireReader(state.bytes)
         defer { withExtendedLifetime(state) {} }
         try CheckpointError.checkHead(&reader, shard: shard, shardCount: shardCount, cluster: cluster)
@@ -71,10 +83,14 @@ extension ShardLedger {
             indexWanted = try restoreDays(&reader)
             try restoreStreams(&reader)
             try reader.expectEnd()
-            for delta in deltas { try restoreIndex(delta) }
         } catch {
             throw .malformed(error)
         }
+        return indexWanted
+    }
+
+    /// Compares the index with what the state says of it; the ledger is whole after.
+    func finishRestore(_ indexWanted: [(count: Int, digest: UInt64)]) throws(CheckpointError) {
         for (day, wanted) in zip(closedDays + days, indexWanted) {
             guard day.partition.count == wanted.count, day.partition.digest == wanted.digest else {
                 throw .indexIncomplete(day: day.day, wanted: wanted.count, found: day.partition.count)
@@ -179,6 +195,9 @@ extension ShardLedger {
             outgoing[other].last = try reader.cursor()
             outgoing[other].confirmed = try reader.cursor()
             incoming[other].cursor = try reader.cursor()
+            #if SUANPAN_MUTATIONS
+                if Mutation.active == .dropCreditCursor { incoming[other].cursor = .start }
+            #endif
             outgoing[other].halt = try reader.halt()
             incoming[other].halt = try reader.halt()
             _ = try reader.u16()
@@ -211,26 +230,6 @@ extension ShardLedger {
         }
         guard number == stream.last.number else {
             throw .invalid(field: "last batch", value: stream.last.number.rawValue)
-        }
-    }
-
-    /// Reads an index section: parts one behind the other.
-    private func restoreIndex(_ section: Slab) throws(WireError) {
-        var reader = WireReader(section.bytes)
-        defer { withExtendedLifetime(section) {} }
-        while reader.left > 0 { try restorePart(&reader) }
-    }
-
-    private func restorePart(_ reader: inout WireReader) throws(WireError) {
-        let (number, slots) = try IndexDelta.read(&reader)
-        guard let day = closedDays.first(where: { $0.day == number }) ?? days.first(where: { $0.day == number }) else {
-            return
-        }
-        for slot in slots where !day.partition.insert(slot) {
-            // The same part twice is harmless; two records under one fingerprint are not.
-            guard day.partition.find(slot.fingerprint) == slot else {
-                throw .invalid(field: "index slot", value: slot.word)
-            }
         }
     }
 }

@@ -118,6 +118,14 @@ public enum LogEvent: Sendable {
     case checkpointFailed(ShardID, LogIndex, DiskError)
     /// The newest checkpoint that is whole, or `nil` if there is none.
     case checkpointLoaded(ShardID, LoadedCheckpoint?)
+    /// The newest checkpoint whose headers are whole, its files kept until `closeCheckpoint`; `nil` if there is none.
+    case checkpointOpened(ShardID, OpenCheckpoint?)
+    /// A piece of the open checkpoint; `nil` where it cannot be read.
+    case checkpointPiece(token: UInt64, Slab?)
+    /// So many bytes of the snapshot that is coming in are written, in order; not synced.
+    case snapshotWritten(ShardID, LogIndex, bytes: UInt64)
+    /// The snapshot that is coming in cannot be written; its file is removed.
+    case snapshotFailed(ShardID, LogIndex, DiskError)
     /// A checkpoint cannot be read; the one before it is used.
     case checkpointDamaged(ShardID, LogIndex)
     /// Entries of a shard cannot be read back. `from` > `through` where it is unknown which, if any.

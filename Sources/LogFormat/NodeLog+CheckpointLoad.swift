@@ -12,6 +12,29 @@ struct CheckpointLoad {
     var others: [Slab] = []
     /// Newest first.
     var deltas: [Slab] = []
+    /// Only the headers are read: the sections' places are wanted, not their bytes.
+    var isOutline = false
+    /// Section 0 of the newest file, then section 1 of every file, newest first.
+    var places: [CheckpointSection] = []
+}
+
+/// One section of a checkpoint file, to be read in pieces.
+public struct CheckpointSection: Hashable, Sendable {
+    public var shard: ShardID
+    /// Of the file that it stands in.
+    public var index: LogIndex
+    var offset: UInt64
+    public var length: UInt64
+    public var checksum: UInt32
+}
+
+/// A checkpoint whose sections are to be read in pieces.
+public struct OpenCheckpoint: Sendable {
+    public var info: CheckpointInfo
+    /// The state, then the index sections of the chain, oldest first.
+    public var sections: [CheckpointSection]
+    public var stateBytes: UInt64 { sections[0].length }
+    public var totalBytes: UInt64 { sections.reduce(0) { $0 + $1.length } }
 }
 
 extension NodeLog {
@@ -22,19 +45,64 @@ extension NodeLog {
     ) {
         let slot = slot(shard)
         precondition(checkpointLoads[slot] == nil, "two loads of shard \(shard) at a time")
-        tryNewest(slot, &ops, &events)
+        tryNewest(slot, isOutline: false, &ops, &events)
     }
 
-    private mutating func tryNewest(_ slot: Int, _ ops: inout [DiskOperation], _ events: inout [LogEvent]) {
+    /// Finds the newest checkpoint whose chain's headers can be read, and keeps its files until `closeCheckpoint`.
+    /// → `.checkpointOpened`
+    public mutating func openCheckpoint(shard: ShardID, ops: inout [DiskOperation], events: inout [LogEvent]) {
+        let slot = slot(shard)
+        precondition(checkpointLoads[slot] == nil && !openCheckpoints[slot], "two readers of shard \(shard) at a time")
+        tryNewest(slot, isOutline: true, &ops, &events)
+    }
+
+    /// Reads a piece of a section of the open checkpoint; its bytes are not checked. → `.checkpointPiece`
+    public mutating func readCheckpoint(
+        _ section: CheckpointSection, offset: UInt64, count: Int, token: UInt64, ops: inout [DiskOperation]
+    ) {
+        precondition(openCheckpoints[slot(section.shard)] && offset + UInt64(count) <= section.length)
+        emit(
+            .read(.checkpoint(section.shard, section.index), offset: section.offset + offset, count: count), .read,
+            .checkpointPiece(token: token, count: count), &ops)
+    }
+
+    /// Nobody reads the shard's open checkpoint any more.
+    public mutating func closeCheckpoint(shard: ShardID, ops: inout [DiskOperation]) {
+        let slot = slot(shard)
+        guard openCheckpoints[slot] else { return }
+        openCheckpoints[slot] = false
+        for info in checkpoints[slot] { emit(.close(.checkpoint(info.shard, info.index)), .read, .ignore, &ops) }
+        removeUnneeded(slot, &ops)
+    }
+
+    /// A file of the open checkpoint turned out damaged: it is not used any more. → `.checkpointDamaged`
+    public mutating func distrustCheckpoint(_ section: CheckpointSection, events: inout [LogEvent]) {
+        checkpoints[slot(section.shard)].removeAll { $0.index == section.index }
+        events.append(.checkpointDamaged(section.shard, section.index))
+    }
+
+    func checkpointPiece(
+        _ token: UInt64, _ count: Int, _ result: DiskCompletion.Result, _ events: inout [LogEvent]
+    ) {
+        if case .bytes(let slab) = result, slab.count == count {
+            events.append(.checkpointPiece(token: token, slab))
+        } else {
+            events.append(.checkpointPiece(token: token, nil))
+        }
+    }
+
+    private mutating func tryNewest(
+        _ slot: Int, isOutline: Bool, _ ops: inout [DiskOperation], _ events: inout [LogEvent]
+    ) {
         for info in checkpoints[slot] {
             if let chain = chain(slot, from: info) {
-                checkpointLoads[slot] = CheckpointLoad(chain: chain)
+                checkpointLoads[slot] = CheckpointLoad(chain: chain, isOutline: isOutline)
                 readHeader(slot, chain[0], &ops)
                 return
             }
         }
         checkpointLoads[slot] = nil
-        events.append(.checkpointLoaded(shards[slot], nil))
+        events.append(isOutline ? .checkpointOpened(shards[slot], nil) : .checkpointLoaded(shards[slot], nil))
     }
 
     private mutating func readHeader(_ slot: Int, _ info: CheckpointInfo, _ ops: inout [DiskOperation]) {
@@ -72,6 +140,15 @@ extension NodeLog {
             load.header = header
             // Of the older files of a chain only the index delta is wanted.
             load.section = load.file == 0 ? 0 : 1
+            if load.isOutline {
+                for section in header.sections[min(load.section, header.sections.count)...].prefix(2 - load.section) {
+                    load.places.append(
+                        CheckpointSection(
+                            shard: info.shard, index: info.index, offset: section.offset, length: section.length,
+                            checksum: section.checksum))
+                }
+                load.section = CheckpointHeader.maximumSections
+            }
         }
         advance(slot, load, &ops, &events)
     }
@@ -96,8 +173,17 @@ extension NodeLog {
             checkpointLoads[slot] = load
             readHeader(slot, load.chain[load.file], &ops)
         } else {
-            emit(.close(.checkpoint(info.shard, info.index)), .read, .ignore, &ops)
             checkpointLoads[slot] = nil
+            if load.isOutline {
+                openCheckpoints[slot] = true
+                let sections = load.places[..<1] + load.places[1...].reversed()
+                events.append(
+                    .checkpointOpened(
+                        info.shard,
+                        OpenCheckpoint(info: load.chain[0], sections: sections.filter { $0.length > 0 })))
+                return
+            }
+            emit(.close(.checkpoint(info.shard, info.index)), .read, .ignore, &ops)
             events.append(
                 .checkpointLoaded(
                     info.shard,
@@ -111,8 +197,9 @@ extension NodeLog {
     private mutating func passOver(
         _ slot: Int, _ info: CheckpointInfo, _ ops: inout [DiskOperation], _ events: inout [LogEvent]
     ) {
+        let isOutline = checkpointLoads[slot]?.isOutline ?? false
         events.append(.checkpointDamaged(info.shard, info.index))
         checkpoints[slot].removeAll { $0 == info }
-        tryNewest(slot, &ops, &events)
+        tryNewest(slot, isOutline: isOutline, &ops, &events)
     }
 }

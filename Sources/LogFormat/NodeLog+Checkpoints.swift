@@ -14,17 +14,28 @@ struct CheckpointHeader {
         var checksum: UInt32
     }
 
+    /// Where sections of these lengths stand.
+    static func places(_ lengths: [UInt64]) -> [Section] {
+        precondition(lengths.count <= maximumSections, "a checkpoint has at most \(maximumSections) sections")
+        var offset = UInt64(bytes)
+        return lengths.map { length in
+            defer { offset += UInt64(Layout.aligned(Int(length))) }
+            return Section(offset: offset, length: length, checksum: 0)
+        }
+    }
+
     var info: CheckpointInfo
     var sections: [Section]
 
     init(info: CheckpointInfo, sections slabs: [Slab]) {
-        precondition(slabs.count <= Self.maximumSections, "a checkpoint has at most \(Self.maximumSections) sections")
         self.info = info
-        var offset = Self.bytes
-        sections = slabs.map { slab in
-            defer { offset += Layout.aligned(slab.count) }
-            return Section(offset: UInt64(offset), length: UInt64(slab.count), checksum: slab.checksum)
-        }
+        sections = Self.places(slabs.map { UInt64($0.count) })
+        for (at, slab) in slabs.enumerated() { sections[at].checksum = slab.checksum }
+    }
+
+    init(info: CheckpointInfo, sections: [Section]) {
+        self.info = info
+        self.sections = sections
     }
 
     func encoded(cluster: ClusterID) -> Slab {
@@ -84,6 +95,8 @@ struct CheckpointHeader {
 /// A checkpoint on its way to the disk.
 struct CheckpointWrite {
     var info: CheckpointInfo
+    /// Where it is until it is whole.
+    var file: FileName
     var failure: DiskError?
 }
 
@@ -104,8 +117,8 @@ extension NodeLog {
         let previous = standsAlone ? nil : checkpoints[slot].first?.index
         let info = CheckpointInfo(shard: shard, index: index, term: term, membership: membership, previous: previous)
         let header = CheckpointHeader(info: info, sections: sections)
-        checkpointWrites[slot] = CheckpointWrite(info: info)
         let file = FileName.checkpointTemporary(shard)
+        checkpointWrites[slot] = CheckpointWrite(info: info, file: file)
         emit(.open(file, create: true), .background, .checkpointStep(slot), &ops)
         emit(.write(file, offset: 0, [header.encoded(cluster: cluster)]), .background, .checkpointStep(slot), &ops)
         for (section, slab) in zip(header.sections, sections) where slab.count > 0 {
@@ -127,7 +140,7 @@ extension NodeLog {
     ) {
         checkpointStep(slot, result)
         guard let write = checkpointWrites[slot] else { return }
-        let temporary = FileName.checkpointTemporary(write.info.shard)
+        let temporary = write.file
         if let failure = write.failure {
             checkpointWrites[slot] = nil
             emit(.remove(temporary), .background, .ignore, &ops)
@@ -169,9 +182,9 @@ extension NodeLog {
         return chain
     }
 
-    /// Removes what neither the newest two checkpoints nor their chains need.
-    private mutating func removeUnneeded(_ slot: Int, _ ops: inout [DiskOperation]) {
-        guard checkpointLoads[slot] == nil else { return }
+    /// Removes what neither the newest two checkpoints nor their chains need, unless it is being read.
+    mutating func removeUnneeded(_ slot: Int, _ ops: inout [DiskOperation]) {
+        guard checkpointLoads[slot] == nil, !openCheckpoints[slot] else { return }
         let whole = checkpoints[slot].filter { chain(slot, from: $0) != nil }
         let needed = whole.prefix(2).flatMap { chain(slot, from: $0) ?? [] }
         guard needed.count > 0 else { return }

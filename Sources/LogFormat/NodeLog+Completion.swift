@@ -20,6 +20,9 @@ enum Waiter {
     case checkpointWritten(Int)
     case checkpointNamed(Int)
     case checkpointRead(Int)
+    case checkpointPiece(token: UInt64, count: Int)
+    case snapshotOpened(UInt64)
+    case snapshotPiece(UInt64, through: UInt64)
     case segmentRemoved(UInt64)
 }
 
@@ -54,6 +57,9 @@ extension NodeLog {
         case .checkpointWritten(let slot): checkpointWritten(slot, result, &ops, &events)
         case .checkpointNamed(let slot): checkpointNamed(slot, result, &ops, &events)
         case .checkpointRead(let slot): checkpointRead(slot, result, &ops, &events)
+        case .checkpointPiece(let token, let count): checkpointPiece(token, count, result, &events)
+        case .snapshotOpened(let id): snapshotPiece(id, through: 0, result, &ops, &events)
+        case .snapshotPiece(let id, let through): snapshotPiece(id, through: through, result, &ops, &events)
         case .segmentRemoved(let segment): segmentRemoved(segment, &events)
         }
     }

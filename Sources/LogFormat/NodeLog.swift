@@ -87,6 +87,10 @@ public struct NodeLog {
     var checkpoints: [[CheckpointInfo]]
     var checkpointWrites: [CheckpointWrite?]
     var checkpointLoads: [CheckpointLoad?]
+    /// By shard, whether its newest checkpoint is being read for a peer: none of its files may go meanwhile.
+    var openCheckpoints: [Bool]
+    /// The snapshot that is coming in.
+    var snapshotWrite: SnapshotWrite?
     var expiry: Expiry?
     /// Whether a shard's log has holes.
     var hasHoles: [Bool]
@@ -114,6 +118,7 @@ public struct NodeLog {
         checkpoints = shards.map { _ in [] }
         checkpointWrites = shards.map { _ in nil }
         checkpointLoads = shards.map { _ in nil }
+        openCheckpoints = shards.map { _ in false }
     }
 
     /// Bytes appended and not yet durable, staged ones included; the owner keeps them below `Limits.maximumUnsyncedBytes`.

@@ -57,6 +57,13 @@ final class MemoryDisk {
         return false
     }
 
+    /// Flips one bit of a file; a negative place counts from its end.
+    func flipBit(of name: FileName, at place: Int) {
+        let at = place < 0 ? files[name]!.count + place : place
+        files[name]![at] ^= 1
+        synced[name]![at] ^= 1
+    }
+
     /// The power fails: what was not synced is gone.
     func losePower() { files = synced }
 

@@ -17,7 +17,9 @@ struct SnapshotTests {
     }
 
     /// A follower is dead while days pass and its part of the log goes.
-    static func expired(_ scenario: Scenario, without dead: NodeID) throws -> [(Instruction, Decision)] {
+    static func expired(
+        _ scenario: Scenario, without dead: NodeID, among members: [NodeID]? = nil
+    ) throws -> [(Instruction, Decision)] {
         let cluster = scenario.cluster
         _ = try scenario.pay(1...80)
         cluster.jump(days: 4)
@@ -26,7 +28,8 @@ struct SnapshotTests {
         try #require(opened)
         let kept = try scenario.pay(1001...1150)
         cluster.run(milliseconds: 40_000)
-        for machine in cluster.running where machine.replica.node != dead {
+        for machine in cluster.running
+        where machine.replica.node != dead && members?.contains(machine.replica.node) != false {
             #expect(machine.has("segment expired"))
             #expect(!machine.disk.names.contains(.segment(1)))
         }
@@ -120,15 +123,111 @@ struct SnapshotTests {
     }
 
     @Test(
-        "leave the old state or the new one behind when the power fails at any step of an installation",
-        arguments: 0..<12)
-    func crashing(step: Int) throws {
+        "begin anew after the connection was lost at any byte of them",
+        arguments: [1, 300, 900, 2_000, 3_000, 4_000, 5_000])
+    func lostConnection(after bytes: Int) throws {
+        let scenario = try Scenario(shards: 1, seed: UInt64(bytes), configure: Self.small)
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        cluster.kill(dead)
+        let kept = try Self.expired(scenario, without: dead)
+        for machine in cluster.machines { machine.log = [] }
+        cluster.breaks = (dead, bytes)
+        cluster.start(dead)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level)
+        #expect(cluster.breaks == nil, "the snapshot was smaller")
+        // The sender gave the first one up, and began a second one.
+        let begun = cluster.machines.flatMap(\.log).filter { $0.event == "snapshot begins" }
+        #expect(begun.count >= 2 && cluster.machines.contains { $0.has("snapshot ended") })
+        #expect(cluster.machine(dead).log.filter { $0.event == "snapshot in force" }.count == 1)
+        #expect(!cluster.machine(dead).disk.names.contains { if case .snapshotIncoming = $0 { true } else { false } })
+        #expect(cluster.hashesAgree && cluster.machines.allSatisfy { $0.fatal == nil })
+        for (payment, decision) in kept.suffix(5) { #expect(scenario.decide(payment)?.index == decision.index) }
+    }
+
+    @Test("wait for the receiver's disk: a few pieces are under way, not the whole")
+    func slowDisk() throws {
+        let scenario = try Scenario(shards: 1) {
+            Self.small(&$0)
+            $0.snapshotChunkBytes = 200
+        }
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        cluster.kill(dead)
+        _ = try Self.expired(scenario, without: dead)
+        let machine = cluster.machine(dead)
+        machine.log = []
+        machine.stopsAfter = (false, 0)
+        cluster.start(dead)
+        let stopped = cluster.reaches(machine.holdsDisk, within: 10_000)
+        try #require(stopped)
+        cluster.run(milliseconds: 2_000)
+        let pieces = machine.heldOperations.filter {
+            if case .write(.snapshotIncoming, _, _) = $0.kind { true } else { false }
+        }
+        #expect((1...7).contains(pieces.count), "\(pieces.count) pieces wait for the disk")
+        machine.stopsAfter = nil
+        machine.holdsDisk = false
+        cluster.releaseDisk(machine)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level && machine.has("snapshot in force") && cluster.hashesAgree)
+    }
+
+    @Test("are not made from a checkpoint that is damaged", arguments: [4_100, 4_700, -1])
+    func damagedCheckpoint(at place: Int) throws {
+        let scenario = try Scenario(shards: 1, configure: Self.small)
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        cluster.kill(dead)
+        let kept = try Self.expired(scenario, without: dead)
+        for machine in cluster.running {
+            let newest = try #require(
+                machine.disk.names.last { if case .checkpoint(ShardID(1), _) = $0 { true } else { false } })
+            machine.disk.flipBit(of: newest, at: place)
+            machine.log = []
+        }
+        cluster.machine(dead).log = []
+        cluster.start(dead)
+        let level = cluster.reaches(cluster.isLevel, within: 30_000)
+        #expect(level && cluster.machine(dead).has("snapshot in force") && cluster.hashesAgree)
+        #expect(cluster.running.contains { $0.has("checkpoint damaged; an earlier one is used") })
+        #expect(cluster.machines.allSatisfy { $0.fatal == nil })
+        for (payment, decision) in kept.suffix(5) { #expect(scenario.decide(payment)?.index == decision.index) }
+    }
+
+    @Test("come from the next leader when the sender dies in the middle of one", arguments: [600, 4_000])
+    func deadSender(after bytes: Int) throws {
+        let scenario = try Scenario(nodes: 5, shards: 1, seed: 600, configure: Self.small)
+        let cluster = scenario.cluster
+        let members = cluster.topology.placements.first { $0.shard == ShardID(1) }!.nodes
+        let dead = try #require(members.last { $0 != cluster.leader(of: ShardID(1)) })
+        cluster.kill(dead)
+        _ = try Self.expired(scenario, without: dead, among: members)
+        for machine in cluster.machines { machine.log = [] }
+        cluster.breaks = (dead, bytes)
+        cluster.start(dead)
+        let broken = cluster.reaches(cluster.breaks == nil, within: 20_000)
+        try #require(broken)
+        // The two others that are left elect one of them, which sends its own.
+        let sender = try #require(cluster.machines.first { $0.has("snapshot begins") }?.replica.node)
+        cluster.kill(sender)
+        let installed = cluster.reaches(cluster.machine(dead).has("snapshot in force"), within: 30_000)
+        #expect(installed)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level && cluster.hashesAgree && cluster.machines.allSatisfy { $0.fatal == nil })
+    }
+
+    @Test(
+        "leave the old state or the new one behind when the power fails at any step of a transfer or an installation",
+        arguments: [false, true], 0..<9)
+    func crashing(inHeader: Bool, step: Int) throws {
         let scenario = try Scenario(shards: 1, seed: UInt64(step + 1), configure: Self.small)
         let cluster = scenario.cluster
         let dead = try Self.follower(cluster)
         cluster.kill(dead)
         let kept = try Self.expired(scenario, without: dead)
-        cluster.machine(dead).stopsAfter = step
+        cluster.machine(dead).stopsAfter = (inHeader, inHeader ? step : 2 * step)
         cluster.start(dead)
         let stopped = cluster.reaches(cluster.machine(dead).holdsDisk, within: 10_000)
         #expect(stopped)

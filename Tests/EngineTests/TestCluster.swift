@@ -19,9 +19,9 @@ final class TestCluster {
         var log: [EngineLog] = []
         var fatal: EngineFailure?
 
-        /// The disk stands still this many operations after it began to write a checkpoint of shard 1.
-        var stopsAfter: Int?
-        private var sawCheckpoint = false
+        /// The disk stands still this many operations after it began to write a snapshot of shard 1, or its header.
+        var stopsAfter: (header: Bool, operations: Int)?
+        private var sawSnapshot = false
 
         init(_ replica: ReplicaID) { self.replica = replica }
 
@@ -29,11 +29,15 @@ final class TestCluster {
 
         /// Whether the next operation is one too many.
         fileprivate func stops(before operation: DiskOperation) -> Bool {
-            guard let left = stopsAfter else { return false }
-            if case .open(.checkpointTemporary(ShardID(1)), _) = operation.kind { sawCheckpoint = true }
-            guard sawCheckpoint else { return false }
+            guard let (header, left) = stopsAfter else { return false }
+            switch operation.kind {
+            case .open(.snapshotIncoming(ShardID(1), _), _) where !header: sawSnapshot = true
+            case .write(.snapshotIncoming(ShardID(1), _), offset: 0, _): sawSnapshot = true
+            default: break
+            }
+            guard sawSnapshot else { return false }
             if left == 0 { return true }
-            stopsAfter = left - 1
+            stopsAfter = (header, left - 1)
             return false
         }
     }
@@ -46,6 +50,8 @@ final class TestCluster {
     private var seed: UInt64
     /// Pairs of nodes that cannot reach each other.
     var cut: Set<[NodeID]> = []
+    /// Breaks the connection to a node once that many bytes have come to it since a peer began to send it a snapshot.
+    var breaks: (to: NodeID, after: Int)?
     /// Changes the configuration of every engine before it starts.
     var configure: (inout EngineConfiguration) -> Void
 
@@ -211,6 +217,14 @@ final class TestCluster {
         guard let (other, _) = machine.links.first(where: { $0.value == id }),
             let far = self.machine(other).links[machine.replica.node]
         else { return }
+        if let link = breaks, link.to == other, machine.has("snapshot begins") {
+            breaks = bytes.count < link.after ? (other, link.after - bytes.count) : nil
+            if breaks == nil {
+                bytes.removeLast(bytes.count - link.after)
+                bytes.withUnsafeBytes { self.machine(other).engine?.received($0, on: far, now: now) }
+                return unlink(machine.replica.node, other)
+            }
+        }
         bytes.withUnsafeBytes { self.machine(other).engine?.received($0, on: far, now: now) }
     }
 
