@@ -2,7 +2,11 @@
 import PackageDescription
 
 /// Settings of every Swift target of ours: language mode 6 comes from the tools version, warnings are errors.
-let strict: [SwiftSetting] = [.treatAllWarnings(as: .error)]
+///
+/// With SUANPAN_MUTATIONS in the environment the known bugs of `Mutation` are compiled in: for tests, never for a binary that is run.
+let strict: [SwiftSetting] =
+    [.treatAllWarnings(as: .error)]
+    + (Context.environment["SUANPAN_MUTATIONS"] == nil ? [] : [.define("SUANPAN_MUTATIONS")])
 
 /// A target of ours. The order of the list below is the order of the layers: a target imports only from rows above it.
 func layer(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {

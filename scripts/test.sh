@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/build.sh
-test=(swift test --configuration release --disable-testable-imports --scratch-path .build/tests --disable-xctest)
+# The tests of the simulator break the system on purpose: their build, and no other, can.
+test=(env SUANPAN_MUTATIONS=1 swift test --configuration release --disable-testable-imports --scratch-path .build/tests --disable-xctest)
 "${test[@]}" --skip '^ClusterTests\.'
 SUANPAN_BINARY="$PWD/.build/release/suanpan" "${test[@]}" --skip-build --no-parallel --filter '^ClusterTests\.'

@@ -69,6 +69,9 @@ extension ClearingGroup {
             number > outgoing[slot].stagedConfirmation
         else { return }
         if let waiting = outgoing[slot].waitingConfirmation, waiting.cursor.number >= number { return }
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .trimUncommitted { ledger.trim(confirmation) }
+        #endif
         outgoing[slot].waitingConfirmation = confirmation
     }
 

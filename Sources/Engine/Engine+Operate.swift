@@ -34,7 +34,9 @@ extension Engine {
                 answer = OperateReply(.started)
             }
         case .replaceReplica(let shard, let replica):
-            guard let group = group(shard), group.isReady else { return refuse(reply, shard: shard, .notLeader) }
+            guard let group = group(shard), group.raft.mayChangeMembership else {
+                return refuse(reply, shard: shard, .notLeader)
+            }
             guard group.placement.nodes.contains(replica.node) else {
                 answer = OperateReply(.unknownNode, message: "node \(replica.node) holds no replica of shard \(shard)")
                 break
@@ -60,7 +62,7 @@ extension Engine {
     /// Takes the next step of a replacement where the last one is committed: remove the old, add the new as learner,
     /// promote it.
     func continueReplacement(of group: Group) {
-        guard let replacement = group.replacement, group.isReady else { return }
+        guard let replacement = group.replacement, group.raft.mayChangeMembership else { return }
         let membership = group.raft.membership
         let new = replacement.new
         let change: MembershipChange

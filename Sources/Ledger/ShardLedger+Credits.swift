@@ -173,6 +173,10 @@ extension ShardLedger {
         mix(cursor.hash)
     }
 
+    #if SUANPAN_MUTATIONS
+        package func trim(_ confirmation: CreditConfirmation) { apply(confirmation) }
+    #endif
+
     /// The flush mark: closes what is open for every destination that has room for another batch, in order of
     /// destinations.
     func closeBatches() {

@@ -83,6 +83,9 @@ extension NodeLog {
         tables[segment]?.add(header, slot: slot)
         guard header.index <= tails[slot].last else { return }
         tails[slot].setTerm(header.index, header.term)
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .repairTruncates { truncate(slot, from: header.index.next) }
+        #endif
         indexes[slot].place(EntryRef(header), segment: segment)
         recovery!.configurations[slot].removeAll { $0.index == header.index }
         noteMembership(header, payload, slot, segment)

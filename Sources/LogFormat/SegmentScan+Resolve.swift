@@ -32,7 +32,7 @@ extension SegmentScan {
     ///   - limit: where the groups of a sealed segment end, if that is known.
     func resolve(lastGroup: UInt64, isSealed: Bool, limit: Int? = nil) -> Resolution {
         let groups = self.groups.filter { $0.header.end <= limit ?? size }
-        let synced = isSealed ? LogAddress(segment: number, offset: size) : groups.map(\.header.synced).max() ?? .zero
+        let synced = isSealed ? LogAddress(segment: number, offset: size) : highestSynced(of: groups)
         var result = Resolution(lastGroup: lastGroup)
         var next = 0
         while true {
@@ -60,6 +60,14 @@ extension SegmentScan {
             result.isDamaged = true
         }
         return result
+    }
+
+    /// Everything below was durable once.
+    private func highestSynced(of groups: [ScannedGroup]) -> LogAddress {
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .cutBelowSynced { return .zero }
+        #endif
+        return groups.map(\.header.synced).max() ?? .zero
     }
 
     private func take(_ group: ScannedGroup, _ result: inout Resolution) {

@@ -79,9 +79,7 @@ extension RaftReplica {
             (previousIndex, previousTerm) = (first.index, first.term)
             entries = entries.dropFirst()
         }
-        if previousIndex > commit, log.term(at: previousIndex) != previousTerm {
-            return reject(from, message, &effects)
-        }
+        if previousIndex > commit, !matches(previousIndex, previousTerm) { return reject(from, message, &effects) }
         while let first = entries.first, let known = log.term(at: first.index), known == first.term {
             entries = entries.dropFirst()
         }
@@ -90,10 +88,21 @@ extension RaftReplica {
             guard append(Array(entries), &effects) else { return }
         }
         matched = max(matched, message.previousIndex + message.entries.count)
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .applyUncommitted { commit(through: matched, &effects) }
+        #endif
         commit(through: min(message.commit, matched), &effects)
         if message.probe || acknowledgeable >= message.previousIndex + message.entries.count {
             acknowledge(&effects)
         }
+    }
+
+    /// Log matching: the log has the entry that a message goes on from (Raft §5.3).
+    private func matches(_ index: LogIndex, _ term: Term) -> Bool {
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .skipLogMatching { return index <= log.lastIndex }
+        #endif
+        return log.term(at: index) == term
     }
 
     /// A leader has another entry where one is committed here: nothing sound comes of going on.
@@ -128,6 +137,9 @@ extension RaftReplica {
     /// How much of the log this replica may vouch for: equal to the leader's, durable, read back without a hole.
     private var acknowledgeable: LogIndex {
         guard hardStateIsDurable, fence.isDisjoint(with: [.noVote, .quarantined]) else { return .zero }
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .acknowledgeBeforeSync { return matched }
+        #endif
         let index = min(matched, durability.index)
         return holeIndex.map { min(index, $0.previous) } ?? index
     }

@@ -9,7 +9,7 @@ extension RaftReplica {
     {
         guard role == .leader, halted == nil else { return .refused(.notLeader(leader)) }
         if transfer != nil { return .refused(.transferring) }
-        guard hasCommittedInTerm else { return .refused(.termNotCommitted) }
+        guard mayChangeMembership else { return .refused(.termNotCommitted) }
         guard memberships.currentIndex <= commit else { return .refused(.changeInProgress(memberships.currentIndex)) }
         if let refusal = refusal(of: change) { return .refused(refusal) }
         switch membership.applying(change) {

@@ -17,6 +17,13 @@ extension RaftReplica {
     public var hardState: HardState { HardState(term: term, vote: vote, commit: commit) }
     /// This leader has committed in its own term: it may serve reads and change the membership.
     public var hasCommittedInTerm: Bool { role == .leader && commit >= firstIndexOfTerm }
+    /// Thesis §4.1, as corrected in 2015: a change before that could meet one that an earlier leader began.
+    public var mayChangeMembership: Bool {
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .changeMembershipEarly { return role == .leader }
+        #endif
+        return hasCommittedInTerm
+    }
     /// Bytes of entries held in memory.
     public var cachedBytes: Int { log.cacheBytes }
 

@@ -133,6 +133,9 @@ public struct RaftReplica: Sendable {
 
         term = max(recovered.hardState.term, log.lastTerm)
         vote = recovered.hardState.vote
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .forgetVote { vote = nil }
+        #endif
         if term > recovered.hardState.term {
             // Entries of a term are never durable before the term itself: the hard state was lost.
             vote = nil

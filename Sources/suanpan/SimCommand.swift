@@ -1,4 +1,5 @@
 import ArgumentParser
+import ClearingModel
 import Glibc
 import Simulation
 
@@ -27,6 +28,14 @@ struct SimCommand: ParsableCommand {
 
     @Flag(help: "Go on with new seeds until Ctrl-C.")
     var forever = false
+
+    @Flag(help: "End a sweep at the first violation.")
+    var stopAtFirst = false
+
+    #if SUANPAN_MUTATIONS
+        @Option(help: "A known bug that this build for tests is to have.")
+        var mutation: String?
+    #endif
 
     @Option(help: "Child processes of a sweep.")
     var workers: Int = 2
@@ -62,6 +71,11 @@ struct SimCommand: ParsableCommand {
         guard (1...64).contains(workers) else { throw ValidationError("--workers: 1 to 64") }
         guard seconds >= 1, seconds <= 86_400 else { throw ValidationError("--seconds: 1 to 86400") }
         _ = try omitted
+        #if SUANPAN_MUTATIONS
+            guard mutation.map({ Mutation(rawValue: $0) != nil }) ?? true else {
+                throw ValidationError("--mutation: \(Mutation.allCases.map(\.rawValue).joined(separator: ", "))")
+            }
+        #endif
         if let nodes, !(1...9).contains(nodes) { throw ValidationError("--nodes: 1 to 9") }
         if let shards, !(1...16).contains(shards) { throw ValidationError("--shards: 1 to 16") }
         if let replicas, ![1, 3, 5].contains(replicas) { throw ValidationError("--replicas: 1, 3 or 5") }
@@ -102,11 +116,17 @@ struct SimCommand: ParsableCommand {
         if let replicas { words.append("--replicas \(replicas)") }
         if let rate { words.append("--rate \(rate)") }
         if seconds != 60 { words.append("--seconds \(seconds)") }
+        #if SUANPAN_MUTATIONS
+            if let mutation { words.append("--mutation \(mutation)") }
+        #endif
         if !omitted.isEmpty { words.append("--without \(omitted.map { "\($0)" }.joined(separator: ","))") }
         return words.joined(separator: " ")
     }
 
     func run() throws {
+        #if SUANPAN_MUTATIONS
+            Mutation.active = mutation.flatMap { Mutation(rawValue: $0) }
+        #endif
         let code: Int32
         if let seed {
             code = shrink ? try SimShrink(command: self, seed: seed).run() : try one(seed)

@@ -58,7 +58,7 @@ struct SimSweep {
         let end = command.forever ? UInt64.max : command.from &+ (command.count ?? 0)
         var running: [SimRun] = []
         var told = time(nil)
-        while Interrupts.count == 0, next < end || !running.isEmpty {
+        while Interrupts.count == 0, next < end || !running.isEmpty, !isOver(sum) {
             while next < end, running.count < command.workers, Interrupts.count == 0 {
                 guard let run = SimRun.start(command.parameters(seed: next), omitting: []) else {
                     Console.note("suanpan: no process can be started for the simulation")
@@ -84,6 +84,8 @@ struct SimSweep {
         for run in running { run.kill() }
         return report(sum)
     }
+
+    private func isOver(_ sum: Sum) -> Bool { command.stopAtFirst && !sum.failed.isEmpty }
 
     private func repeating(_ seed: UInt64) -> String { command.command(seed: seed, omitting: []) }
 

@@ -237,11 +237,18 @@ extension World {
         if machine.needsWipe { wipe(machine, downFor: 200_000) }
     }
 
+    private func incarnation(after last: Incarnation) -> Incarnation {
+        #if SUANPAN_MUTATIONS
+            if Mutation.active == .keepIncarnation { return last }
+        #endif
+        return Incarnation(last.rawValue + 1)
+    }
+
     /// An empty disk, as a new incarnation that operators are asked to take in.
     func wipe(_ machine: Machine, downFor: UInt64) {
         crash(machine, power: false, downFor: nil)
         machine.disk = SimulatedDisk()
-        machine.incarnation = Incarnation(machine.incarnation.rawValue + 1)
+        machine.incarnation = incarnation(after: machine.incarnation)
         machine.needsWipe = false
         machine.forgiveFailures()
         machine.rejoining = true

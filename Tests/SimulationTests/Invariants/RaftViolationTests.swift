@@ -117,6 +117,21 @@ struct RaftViolationTests {
         second.expect("LogMatching", "has term 8 before it, another log term 7")
     }
 
+    @Test("a leader that changes the membership before it has committed in its term")
+    func membershipAfterCommit() throws {
+        let history = try ForgedHistory()
+        let group = history.group(history.leader)
+        history.show(history.leader) { engine in
+            engine.terms[group.raft.commit] = .some(Term(0))
+            engine.terms[group.raft.lastIndex.next] = .some(group.raft.term)
+            engine.change = {
+                $0.raft.lastIndex = group.raft.lastIndex.next
+                $0.raft.membershipIndex = group.raft.lastIndex.next
+            }
+        }
+        history.expect("MembershipAfterCommit", "changed the membership")
+    }
+
     @Test("a leader that lacks a committed entry")
     func leaderCompleteness() throws {
         let history = try ForgedHistory()
