@@ -46,8 +46,18 @@ struct IndexRestore {
                 day = ledger.restoredDay(head.day)
                 continue
             }
+            let count = min(left, reader.left / Self.unit, RecordScratch.blockSize)
+            left -= count
+            try insert(try reader.raw(count * Self.unit))
+        }
+    }
+
+    /// Inserts a block of slots.
+    private func insert(_ block: UnsafeRawBufferPointer) throws(WireError) {
+        day?.partition.lookAhead(block)
+        var reader = WireReader(block)
+        while reader.left > 0 {
             let slot = try IndexDelta.readSlot(&reader)
-            left -= 1
             guard let day, !day.partition.insert(slot) else { continue }
             // The same part twice is harmless; two records under one fingerprint are not.
             guard day.partition.find(slot.fingerprint) == slot else {
