@@ -126,7 +126,7 @@ extension ClientCore {
         }
         unsend(slot)
         slab.entries[Int(slot)].lastRefusal = refusal.code
-        if refusal.code.mayFollowProposal { slab.entries[Int(slot)].mayBeLogged = true }
+        if refusal.inDoubt { slab.entries[Int(slot)].mayBeLogged = true }
         enqueue(slot, front: true)
         let asked = Int(refusal.retryAfterMilliseconds)
         if refusal.code == .overloaded || routes[route].isFixed {
@@ -176,7 +176,8 @@ extension ClientCore {
     ) {
         let index = Int(slot)
         unsend(slot)
-        let inDoubt = slab.entries[index].inDoubt
+        // What an earlier try left in some leader's log is not undone by a refusal of this one.
+        let inDoubt = slab.entries[index].inDoubt || slab.entries[index].mayBeLogged || refusal.inDoubt
         guard slab.entries[index].type == .submit else {
             return end(slot, call: inDoubt ? .unknown : .refused(refusal), &out)
         }
@@ -197,16 +198,5 @@ extension ClientCore {
         slab.entries[index].bytes -= Int32(Instruction.size)
         enqueue(slot, front: true)
         pump(Int(slab.entries[index].route), now, &out)
-    }
-}
-
-extension RefusalCode {
-    /// A leader that loses its shard refuses with these what it had already proposed, and what it proposed may still be
-    /// committed by the next leader. Sent by a node that never led, they mean "not here"; the codes are the same.
-    var mayFollowProposal: Bool {
-        switch self {
-        case .notLeader, .unavailable, .shuttingDown: true
-        default: false
-        }
     }
 }

@@ -22,7 +22,7 @@ struct Pending {
     var inDoubt = false
     /// May be sent again after it was in doubt.
     var repeatable = true
-    /// A node that may have put it into its log gave up leading: no more proof either, but no reason to ask twice.
+    /// A leader that had put it into its log gave up leading: no more proof either, but no reason to ask twice.
     var mayBeLogged = false
     /// Why it was last refused for the time being.
     var lastRefusal: RefusalCode?

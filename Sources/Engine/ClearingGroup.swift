@@ -84,11 +84,11 @@ final class ClearingGroup: Group {
     }
 
     /// Answers every request that this leader holds. Entries already proposed may still commit under the next leader:
-    /// the refusal says nothing about the ids, and the client asks again with the same ones.
+    /// their refusal says that the ids are in doubt, and the client asks again with the same ones.
     func refuseAll(_ code: RefusalCode, in engine: Engine) {
         if proposed.contains(where: { !$0.requests.isEmpty }) { Site.refusedInDoubt.reached() }
         for entry in proposed {
-            for request in entry.requests { engine.refuse(request, shard: shard, code) }
+            for request in entry.requests { engine.refuse(request, shard: shard, code, inDoubt: true) }
         }
         proposed.removeAll()
         refuseUnproposed(code, in: engine)

@@ -28,7 +28,7 @@ final class DirectoryGroup: Group {
 
     override func lostLeadership(in engine: Engine) {
         super.lostLeadership(in: engine)
-        for command in waiting { engine.refuse(command.reply, shard: shard, .notLeader) }
+        for command in waiting { engine.refuse(command.reply, shard: shard, .notLeader, inDoubt: true) }
         waiting.removeAll()
     }
 

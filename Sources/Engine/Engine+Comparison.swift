@@ -152,7 +152,7 @@ extension Engine {
         if let pending = comparison.pending { release(pending) }
         if comparison.isUnreadable {
             return refuse(
-                comparison.request, shard: comparison.group.shard, .unavailable,
+                comparison.request, shard: comparison.group.shard, .unavailable, inDoubt: comparison.pending != nil,
                 message: "the record of an earlier decision cannot be read on this replica")
         }
         guard let connection = connection(comparison.request.connection) else { return }

@@ -96,11 +96,12 @@ extension Engine {
     }
 
     func refuse(
-        _ reply: ReplyAddress, shard: ShardID, _ code: RefusalCode, record: Int? = nil, message: String = ""
+        _ reply: ReplyAddress, shard: ShardID, _ code: RefusalCode, inDoubt: Bool = false, record: Int? = nil,
+        message: String = ""
     ) {
         metrics.refused[Int(code.rawValue)] += 1
         guard let connection = connection(reply.connection) else { return }
-        var refusal = Refusal(code, shard: shard, record: record, message: message)
+        var refusal = Refusal(code, inDoubt: inDoubt, shard: shard, record: record, message: message)
         if code == .notLeader || code == .unavailable, Int(shard.rawValue) < leaders.count,
             let leader = leaders[Int(shard.rawValue)], leader.node != me.node
         {
@@ -120,9 +121,9 @@ extension Engine {
     }
 
     /// Refuses a request that was already taken, and gives its window back.
-    func refuse(_ request: PendingRequest, shard: ShardID, _ code: RefusalCode) {
+    func refuse(_ request: PendingRequest, shard: ShardID, _ code: RefusalCode, inDoubt: Bool = false) {
         release(request)
-        refuse(request.reply, shard: shard, code)
+        refuse(request.reply, shard: shard, code, inDoubt: inDoubt)
     }
 
     func release(_ request: PendingRequest) {

@@ -175,11 +175,14 @@ public enum QueryReply {
 }
 
 /// The request has no outcome to tell: why, where to go instead and when to try again. Ends the request whose id its frame
-/// repeats. A leader that loses its shard answers `notLeader` also for records that its successor may still commit.
+/// repeats. Where it is `inDoubt` the records may still be decided, as a leader's that lost its shard after it had logged them.
 public struct Refusal: ClientMessage, Hashable {
     public static let frameType = FrameType.refusal
 
     public var code: RefusalCode
+    /// The refusing node had put the records into its log: another leader may still commit them. Otherwise this try has
+    /// left no trace.
+    public var inDoubt: Bool
     public var shard: ShardID
     /// The record that caused it, counted from 0; `nil` where the request as a whole is refused.
     public var record: Int?
@@ -193,10 +196,11 @@ public struct Refusal: ClientMessage, Hashable {
     public var message: String
 
     public init(
-        _ code: RefusalCode, shard: ShardID = .directory, record: Int? = nil, retryAfterMilliseconds: UInt32 = 0,
-        leader: NodeID? = nil, leaderAddress: String = "", message: String = ""
+        _ code: RefusalCode, inDoubt: Bool = false, shard: ShardID = .directory, record: Int? = nil,
+        retryAfterMilliseconds: UInt32 = 0, leader: NodeID? = nil, leaderAddress: String = "", message: String = ""
     ) {
         self.code = code
+        self.inDoubt = inDoubt
         self.shard = shard
         self.record = record
         self.retryAfterMilliseconds = retryAfterMilliseconds
@@ -207,7 +211,7 @@ public struct Refusal: ClientMessage, Hashable {
 
     public func encodeBody(into writer: inout WireWriter) {
         writer.u8(code.rawValue)
-        writer.u8(0)
+        writer.u8(inDoubt ? 1 : 0)
         writer.id(shard)
         writer.u32(record.map { UInt32($0) } ?? .max)
         writer.u32(retryAfterMilliseconds)
@@ -219,14 +223,15 @@ public struct Refusal: ClientMessage, Hashable {
     public static func decode(_ body: UnsafeRawBufferPointer) throws(WireError) -> Refusal {
         var reader = WireReader(body)
         let code: RefusalCode = try reader.value("refusal code")
-        try reader.zeros(1, "refusal padding")
+        let doubt = try reader.u8()
+        guard doubt <= 1 else { throw .invalid(field: "refusal in doubt", value: UInt64(doubt)) }
         let shard: ShardID = try reader.id()
         let record = try reader.u32()
         guard record == .max || record < Limits.maximumRecords else {
             throw .invalid(field: "refused record", value: UInt64(record))
         }
         let refusal = Refusal(
-            code, shard: shard, record: record == .max ? nil : Int(record),
+            code, inDoubt: doubt == 1, shard: shard, record: record == .max ? nil : Int(record),
             retryAfterMilliseconds: try reader.u32(), leader: try reader.optionalNode(),
             leaderAddress: try reader.text(), message: try reader.text())
         try reader.expectEnd()

@@ -126,15 +126,34 @@ struct ClientCoreTests {
         #expect(world.cluster.timesDecided[World.instruction(1).id] == 1)
     }
 
-    @Test("nobody leads: unknown at the deadline, for a node that stopped leading may have logged it")
-    func deadlineLeaderless() {
+    @Test(
+        "nobody leads: unknown at the deadline where a node that stopped leading had logged it",
+        arguments: [false, true])
+    func deadlineLeaderless(isLogged: Bool) {
         var world = World()
+        world.cluster.nodes[world.follower(of: 1)].refusal = Refusal(.notLeader, inDoubt: isLogged)
         world.lead(1, nil)
         world.submit(1, within: .milliseconds(500))
         world.step(490)
         #expect(world.completions.isEmpty)
         world.step(20)
-        #expect(world.result(1) == .unknown)
+        #expect(world.result(1) == (isLogged ? .unknown : .refused(.notLeader)))
+    }
+
+    @Test(
+        "what a leader had logged when it lost its shard is not called refused by a later node's word",
+        arguments: [false, true], [RefusalCode.unauthorised, .malformed, .wrongShard, .frameTooLarge])
+    func refusedAfterStepDown(isLogged: Bool, code: RefusalCode) {
+        var world = World()
+        world.step(3)
+        let old = world.leader(of: 1)
+        let next = world.follower(of: 1)
+        world.cluster.nodes[old].refusal = Refusal(.notLeader, inDoubt: isLogged, shard: world.shard(of: 1))
+        world.cluster.nodes[next].refusal = Refusal(code, shard: world.shard(of: 1))
+        world.lead(1, next)
+        world.submit(1, within: .seconds(2))
+        world.step(300)
+        #expect(world.result(1) == (isLogged ? .unknown : .refused(code)))
     }
 
     @Test(

@@ -86,6 +86,7 @@ enum Samples {
         let changes = [DirectoryChange.participant(bank)] + mandates.map { .mandate($0) }
         return [
             hello, Hello(cluster: topology.cluster, side: .client, name: ""), refusal, Refusal(.overloaded),
+            Refusal(.notLeader, inDoubt: true, shard: ShardID(3)),
             PositionRequest(participant: ParticipantID(104)), position, ClusterRequest(), clusterReply,
             DirectoryChangeRequest(changes: changes),
             DirectoryChangeReply(
