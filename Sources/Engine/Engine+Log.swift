@@ -45,11 +45,13 @@ extension Engine {
             freeBytes = bytes
             isDiskFull = true
             notice(.error, "disk full: no new work is taken; free space or move the node", [("freeBytes", "\(bytes)")])
-            handLeadershipAway()
+            sendNotices()
+            leaveFullDisk()
         case .diskRecovered(let bytes):
             freeBytes = bytes
             isDiskFull = false
             notice(.notice, "disk has room again", [("freeBytes", "\(bytes)")])
+            sendNotices()
         case .failed(let error):
             fail(
                 "the log cannot be written: \(error). What the page cache holds is unknown; the process ends. "
@@ -94,6 +96,19 @@ extension Engine {
         }
     }
 
+    /// Gives every led group to a replica that keeps up and has room; where none has, leadership stays.
+    private func leaveFullDisk() {
+        for group in held where group.isLeader {
+            let fit = group.raft.followerStatus.filter {
+                $0.isVoter && $0.state == .replicate && !isDiskFull(on: $0.replica.node)
+                    && now - $0.lastHeard < Limits.electionTimeoutMinimum
+            }
+            guard let target = fit.max(by: { $0.match < $1.match })?.replica else { continue }
+            group.raft.transferLeadership(to: target, now: now, &raftEffects)
+            process(group)
+        }
+    }
+
     // MARK: Housekeeping
 
     func housekeeping() {
@@ -102,6 +117,7 @@ extension Engine {
         for group in held {
             continueReplacement(of: group)
         }
+        if isDiskFull { leaveFullDisk() }
         repairHoles()
         watchDisputes()
         watchRecordReads()
@@ -126,7 +142,8 @@ extension Engine {
     /// Hands shards back to their preferred leaders, one a second, each only after 10 stable seconds.
     private func returnPreferredLeaders() {
         for group in held where group.isLeader && group.placement.preferredLeader != me.node {
-            guard now - group.lastPreferredTry >= group.preferredBackOff, let target = group.raft.wantsPreferredTransfer
+            guard now - group.lastPreferredTry >= group.preferredBackOff,
+                let target = group.raft.wantsPreferredTransfer, !isDiskFull(on: target.node)
             else { continue }
             group.lastPreferredTry = now
             group.preferredBackOff = group.preferredBackOff * 2

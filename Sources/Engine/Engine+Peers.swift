@@ -40,8 +40,8 @@ extension Engine {
         if incoming?.connection == connection.id, incoming?.machine == nil {
             dropIncoming("connection lost", refuse: false)
         }
-        notice(.warning, "peer lost", [("peer", "\(node)"), ("goodbye", "\(connection.saidGoodbye)")])
-        guard !connection.saidGoodbye else { return }
+        if connection.saidGoodbye { return notice(.info, "peer left", [("peer", "\(node)")]) }
+        notice(.warning, "peer lost", [("peer", "\(node)")])
         for group in held {
             group.raft.peerLost(node, now: now, &raftEffects)
             process(group)
@@ -152,7 +152,7 @@ extension Engine {
     private func sendNotice(to slot: Int) {
         guard let connection = peers[slot].connection.flatMap(connection) else { return }
         let notice = NodeNotice(
-            directoryVersion: directoryGroup?.directory.version ?? .zero,
+            isDiskFull: isDiskFull, directoryVersion: directoryGroup?.directory.version ?? .zero,
             leads: held.filter { $0.isLeader }.map { .init(shard: $0.shard, term: $0.raft.term) },
             hashes: held.flatMap(\.stateHashes))
         connection.output.write { $0.frame(.notice, request: 0) { notice.encode(into: &$0) } }
@@ -174,6 +174,9 @@ extension Engine {
             for hash in notice.hashes { compareStates(of: hash.shard, at: hash.index) }
         }
     }
+
+    /// Whether a node has said that its disk is full.
+    func isDiskFull(on node: NodeID) -> Bool { slot(of: node).map { peers[$0].notice?.isDiskFull ?? false } ?? false }
 
     var directoryGroup: DirectoryGroup? { groups[0] as? DirectoryGroup }
 

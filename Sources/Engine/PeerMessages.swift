@@ -17,12 +17,15 @@ struct NodeNotice: Equatable {
         var hash: UInt64
     }
 
+    /// Too little space for new work: no leadership is handed to this node.
+    var isDiskFull = false
     /// Version that this node's directory replica has applied; zero where it has none.
     var directoryVersion: DirectoryVersion
     var leads: [Leadership]
     var hashes: [StateHash]
 
     func encode(into writer: inout WireWriter) {
+        writer.u8(isDiskFull ? 1 : 0)
         writer.id(directoryVersion)
         writer.u16(UInt16(leads.count))
         for lead in leads {
@@ -38,7 +41,9 @@ struct NodeNotice: Equatable {
     }
 
     static func decode(_ reader: inout WireReader) throws(WireError) -> NodeNotice {
-        var notice = NodeNotice(directoryVersion: try reader.id(), leads: [], hashes: [])
+        let full = try reader.u8()
+        guard full <= 1 else { throw .invalid(field: "notice of a full disk", value: UInt64(full)) }
+        var notice = NodeNotice(isDiskFull: full == 1, directoryVersion: try reader.id(), leads: [], hashes: [])
         for _ in 0..<(try reader.u16()) {
             notice.leads.append(Leadership(shard: try reader.id(), term: try reader.id()))
         }

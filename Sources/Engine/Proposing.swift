@@ -20,6 +20,12 @@ extension ClearingGroup {
         guard isReady, pipelineHasRoom, engine.unsyncedBytes < Limits.maximumUnsyncedBytes else { return }
         while pipelineHasRoom, let entry = closed.popFirst() { propose(entry, now: now, in: engine) }
         guard isReady, pipelineHasRoom, open.records > 0 || now - lastProposal >= Limits.flushInterval else { return }
+        // On a full disk what was taken is still decided; credits and markers wait for room, or for another leader.
+        if engine.isDiskFull {
+            guard open.records > 0 else { return }
+            close(now: now, wall: wall)
+            return propose(closed.removeFirst(), now: now, in: engine)
+        }
         if now - lastFlush >= Limits.flushInterval, ledger.hasClosableCredits {
             open.flush = true
             lastFlush = now
@@ -55,9 +61,23 @@ extension ClearingGroup {
         lastProposal = now
     }
 
+    /// Whether a marker may go into the open entry; a window only where none is on its way already.
+    private func admits(_ marker: Marker) -> Bool {
+        guard case .openWindow = marker else { return true }
+        return sequence.window == ledger.currentWindow && open.builder.openedWindow == nil && ledger.admits(marker)
+    }
+
     /// Moves what waits into the open entry, as far as there is room.
     private func stageSections() {
-        while let marker = waitingMarkers.first, open.builder.add(marker) { waitingMarkers.removeFirst() }
+        while let marker = waitingMarkers.first {
+            // One that apply would not take must not be stamped: what follows would name a window that never opened.
+            if !admits(marker) {
+                waitingMarkers.removeFirst()
+                continue
+            }
+            guard open.builder.add(marker) else { break }
+            waitingMarkers.removeFirst()
+        }
         if let update = waitingUpdate, open.builder.add(update) { waitingUpdate = nil }
         for destination in 1..<outgoing.count {
             guard let confirmation = outgoing[destination].waitingConfirmation else { continue }

@@ -79,6 +79,16 @@ extension ShardLedger {
         return WindowID(scheme: scheme, number: (openWindows.first { $0.scheme == scheme }?.number ?? 0) + 1)
     }
 
+    /// Whether apply takes this marker in the state as it is; an `openWindow` that it would ignore must not be logged, for
+    /// the header of the next entry would name a window that is not open.
+    public func admits(_ marker: Marker) -> Bool {
+        switch marker {
+        case .openWindow(let window): nextWindow(of: window.scheme) == window
+        case .openDay(let day): day > newestDay && days.count < Limits.maximumOpenDays
+        case .closeDay(let day): days.contains { $0.day == day }
+        }
+    }
+
     /// Participants, ascending by id.
     public var participants: [Participant] { accounts.slotsByID().map { accounts.rows[$0].participant } }
 

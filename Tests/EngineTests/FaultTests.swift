@@ -128,6 +128,32 @@ struct FaultTests {
         #expect(cluster.hashesAgree)
     }
 
+    @Test("say that a record is in doubt which they had logged when they lost the shard, and only then")
+    func inDoubt() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        _ = try scenario.pay(1...3)
+        let leader = try #require(cluster.leader(of: ShardID(1)))
+        let others = cluster.machines.map(\.replica.node).filter { $0 != leader }
+        for other in others { cluster.cut.insert([leader, other].sorted()) }
+        let payment = scenario.payment(10, from: 0, to: 1)
+        cluster.connect(scenario.client, to: leader)
+        var writer = WireWriter()
+        Submit.encode(request: 900, shard: ShardID(1), payment, into: &writer)
+        cluster.send(writer.bytes, from: scenario.client)
+        let refused = cluster.reaches(scenario.client.refusals[900] != nil, within: 3_000)
+        try #require(refused)
+        #expect(scenario.client.refusals[900]?.code == .notLeader && scenario.client.refusals[900]?.inDoubt == true)
+        // Asked again while it follows: it takes nothing.
+        writer = WireWriter()
+        Submit.encode(request: 901, shard: ShardID(1), payment, into: &writer)
+        cluster.send(writer.bytes, from: scenario.client)
+        cluster.run(milliseconds: 50)
+        #expect(scenario.client.refusals[901]?.code == .notLeader && scenario.client.refusals[901]?.inDoubt == false)
+        cluster.cut = []
+        #expect(scenario.decide(payment)?.outcome == .accepted)
+    }
+
     @Test("hand leadership over while their own disk stands still, and lose nothing")
     func stalledDisk() throws {
         let scenario = try Scenario(shards: 1)
@@ -163,10 +189,41 @@ struct FaultTests {
         let led = cluster.reaches(cluster.allGroupsAreLed)
         #expect(led)
         #expect(scenario.refusal(scenario.payment(11, from: 0, to: 1)) == .diskFull)
+        // Nor does anything that no client asked for fill them: a new day waits.
+        func commits() -> [LogIndex] { cluster.running.flatMap { $0.engine!.groupStatuses().map(\.commit) } }
+        let committed = commits()
+        let today = scenario.day
+        cluster.jump(days: 1)
+        cluster.run(milliseconds: 5_000)
+        #expect(commits() == committed)
         for machine in cluster.machines { machine.disk.freeBytes = 1 << 40 }
         cluster.run(milliseconds: 3_000)
         for (payment, decision) in decided { #expect(scenario.decide(payment)?.index == decision.index) }
+        let opened = cluster.reaches(cluster.daysAre { $0.upperBound > today })
+        #expect(opened)
         #expect(scenario.decide(scenario.payment(11, from: 0, to: 1))?.outcome == .accepted)
+    }
+
+    @Test("give leadership away when their disk is full, and get it back only when there is room")
+    func fullLeader() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let preferred = try #require(cluster.topology.placements.first { $0.shard == ShardID(1) }?.nodes.first)
+        let isHome = cluster.reaches(cluster.leader(of: ShardID(1)) == preferred, within: 40_000)
+        try #require(isHome)
+        let other = try #require(cluster.machines.first { $0.replica.node != preferred }?.replica.node)
+        for node in [preferred, other] { cluster.machine(node).disk.freeBytes = 1_000 }
+        let left = cluster.reaches(![preferred, other, nil].contains(cluster.leader(of: ShardID(1))), within: 10_000)
+        #expect(left)
+        // Far longer than a preferred leader waits before it returns.
+        for _ in 0..<8 {
+            cluster.run(milliseconds: 5_000)
+            #expect(![preferred, other].contains(cluster.leader(of: ShardID(1))))
+        }
+        #expect(scenario.decide(scenario.payment(1, from: 0, to: 1))?.outcome == .accepted)
+        for node in [preferred, other] { cluster.machine(node).disk.freeBytes = 1 << 40 }
+        let back = cluster.reaches(cluster.leader(of: ShardID(1)) == preferred, within: 60_000)
+        #expect(back)
     }
 
     @Test("write one closing mark when there is nothing to do, and then nothing")
