@@ -1,5 +1,5 @@
 # `make demo` and `make test` are enough by themselves on a fresh machine; `make verify` never writes to the sources.
-.PHONY: demo test verify bench lint fix build clean
+.PHONY: demo test verify sim soak bench lint fix build clean
 
 demo: build
 	@.build/release/suanpan demo
@@ -7,7 +7,15 @@ demo: build
 test:
 	@scripts/test.sh
 
-verify: lint test
+verify: lint test sim
+
+# 200 worlds drawn from seeds 1 to 200. `make sim ARGUMENTS="--seed 7 --verbose"` for one.
+sim:
+	@scripts/sim.sh $(ARGUMENTS)
+
+# New worlds until Ctrl-C.
+soak:
+	@scripts/sim.sh --forever --from "$$(date +%s)000" $(ARGUMENTS)
 
 # `make bench ARGUMENTS="--case lone --json lone.json"` for some of it.
 bench:

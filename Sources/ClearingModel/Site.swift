@@ -11,8 +11,6 @@ public enum Site: Int, CaseIterable, Sendable {
     case steppedDownWithPipeline
     /// Entries that another leader replaced are cut from a log.
     case conflictTruncated
-    /// A replica's log was shorter than what it had acknowledged.
-    case replicaQuarantined
     /// A leader heard no majority for too long.
     case steppedDownWithoutQuorum
     /// Leadership could not be handed over in time.
@@ -25,8 +23,6 @@ public enum Site: Int, CaseIterable, Sendable {
     case clockSkewed
     /// A configuration entry was cut before it was committed.
     case membershipTruncated
-    /// A replica that had been removed without learning so asked for votes.
-    case removedReplicaTaught
     // Log
     /// The end of the log had not reached the disk whole.
     case tornTailCut

@@ -45,6 +45,7 @@ extension Engine {
                 answer = OperateReply(.done)
             } else {
                 group.replacement = Replacement(new: replica, startedAt: now)
+                continueReplacement(of: group)
                 answer = OperateReply(.started)
             }
         case .setLink, .offsetClock:

@@ -73,7 +73,6 @@ extension RaftReplica {
         guard !membership.contains(replica), follower(replica) == nil,
             followers.count < Limits.maximumReplicas * 2
         else { return }
-        Site.removedReplicaTaught.reached()
         followers.append(
             FollowerProgress(replica: replica, next: min(candidacy.lastIndex, log.lastIndex).next, now: now))
         depart(followers.count - 1, at: memberships.currentIndex)

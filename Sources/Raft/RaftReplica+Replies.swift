@@ -33,7 +33,6 @@ extension RaftReplica {
         // It answers a message that was sent after it had acknowledged more than its log now holds.
         let (match, matchSequence) = (followers[position].match, followers[position].matchSequence)
         if followed.sequence > matchSequence, followed.lastIndex < match {
-            Site.replicaQuarantined.reached()
             followers[position].become(.quarantined, next: match.next)
             followers[position].match = .zero
             followers[position].answered = 0

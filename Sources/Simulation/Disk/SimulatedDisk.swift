@@ -161,13 +161,19 @@ final class SimulatedDisk: DiskView {
             }
         }
         guard !candidates.isEmpty else { return nil }
-        let name = candidates[Int(random.below(UInt64(candidates.count)))]
+        let name = target(among: candidates, &random)
         let file = files[name]!
         // The newest writes of a segment may be its tail, where damage cannot be told from a crash.
         let isCheckpoint = if case .checkpoint = name { true } else { false }
         let eligible = file.settled.dropLast(isCheckpoint ? 0 : Self.tailWrites)
         guard let range = eligible.randomElement(using: &random), !range.isEmpty else { return nil }
-        let offset = range.lowerBound + Int(random.below(UInt64(range.count)))
+        // Headers stand in front of what they head, a segment's table at its end.
+        let offset =
+            switch random.below(4) {
+            case 0: range.lowerBound + Int(random.below(UInt64(min(range.count, 64))))
+            case 1: range.upperBound - 1 - Int(random.below(UInt64(min(range.count, 64))))
+            default: range.lowerBound + Int(random.below(UInt64(range.count)))
+            }
         let page = offset / SimulatedFile.pageSize
         let start = page * SimulatedFile.pageSize
         switch kind {
@@ -191,6 +197,18 @@ final class SimulatedDisk: DiskView {
         case .unreadable: unreadable.append((name, page))
         }
         return "\(kind) in \(name) at \(offset)"
+    }
+
+    /// Any file, or one that the next start has to read: the newest segment, or a checkpoint.
+    private func target(among candidates: [FileName], _ random: inout SeededRandom) -> FileName {
+        var few = candidates
+        switch random.below(4) {
+        case 0: few = candidates.filter { if case .checkpoint = $0 { true } else { false } }
+        case 1: few = Array(candidates.filter { if case .segment = $0 { true } else { false } }.suffix(1))
+        default: break
+        }
+        if few.isEmpty { few = candidates }
+        return few[Int(random.below(UInt64(few.count)))]
     }
 
     /// Writes behind the last one that damage may hit: what the log may take for a torn tail.

@@ -4,7 +4,7 @@ import ClearingModel
 public enum FaultKind: String, CaseIterable, Sendable {
     case kill, killAll, powerCut, powerCutAll, crashPoint
     case pause, slowNode
-    case isolate, split, ring, oneWay, pair, dataCentre
+    case isolate, split, ring, oneWay, pair, dataCentre, hunt
     case resetLinks, halfOpen, slowLink
     case clockJump, clockDrift
     case diskStall, slowDisk, failWrite, failSync, diskFull

@@ -7,7 +7,7 @@ import LogFormat
 final class Machine {
     /// Where a crash that was armed strikes: between two effects of one kind.
     enum CrashPoint: CaseIterable {
-        case diskOperation, write, sync, checkpoint, output, turn
+        case diskOperation, write, sync, checkpoint, snapshot, output, turn
     }
 
     let position: Int

@@ -27,6 +27,7 @@ extension World {
             machine.slowness = random.pick([3, 10])
             heal(fault) { machine.slowness = 1 }
         case .isolate, .split, .ring, .oneWay, .pair, .dataCentre: partition(fault, &random)
+        case .hunt: hunt(fault, cutOff: nil, SeededRandom(seed: fault.seed))
         case .resetLinks, .halfOpen:
             for case let wire? in wires where random.oneIn(2) { reset(wire, halfOpen: fault.kind == .halfOpen) }
         case .slowLink:
@@ -41,7 +42,11 @@ extension World {
         case .clockDrift:
             machine.setDrift(random.pick([-100, -10, 10, 100]), at: now)
             heal(fault) { machine.setDrift(0, at: self.now) }
-        case .diskStall: machine.diskStalledUntil = max(machine.diskStalledUntil, now + fault.lasts)
+        case .diskStall:
+            // Now and then all disks are one.
+            for one in random.oneIn(4) ? machines : [machine] {
+                one.diskStalledUntil = max(one.diskStalledUntil, now + fault.lasts)
+            }
         case .slowDisk:
             machine.diskSlowness = random.pick([5, 20, 100])
             heal(fault) { machine.diskSlowness = 1 }
@@ -55,6 +60,13 @@ extension World {
             guard let victim = victims.randomElement(using: &random), !machines[victim].rejoining else { return }
             strikes(.wipe)
             wipe(machines[victim], downFor: fault.lasts)
+            // Leaders fall while the membership changes.
+            if random.oneIn(3) {
+                var chase = fault
+                chase.lasts = max(fault.lasts, 6_000_000)
+                hunt(chase, cutOff: nil, random)
+            }
+            if random.oneIn(4) { machines[victim].crash = (.snapshot, 1, random.oneIn(2), fault.lasts) }
         case .restartAll: for one in machines { rollingRestart(one, fault, &random) }
         case .transfer:
             orderTransfer(ShardID(UInt16(random.below(UInt64(parameters.shards + 1)))), to: nil)
@@ -116,6 +128,37 @@ extension World {
         }
     }
 
+    /// Cuts off whoever leads one group, again and again: each leader falls with work in flight, and is back before the next
+    /// but one is elected.
+    private func hunt(_ fault: PlannedFault, cutOff last: Int?, _ random: SeededRandom) {
+        var random = random
+        let others = { (node: Int) in self.machines.indices.filter { $0 != node } }
+        func cut(_ node: Int, by count: Int) {
+            for other in others(node) {
+                network.block(node, other, by: count)
+                network.block(other, node, by: count)
+            }
+        }
+        let shard = ShardID(UInt16(fault.seed % UInt64(parameters.shards + 1)))
+        let leader = machines.indices.first { node in
+            node != last
+                && machines[node].engine?.groupStatuses().contains { $0.shard == shard && $0.part == .leader } ?? false
+        }
+        if let leader { cut(leader, by: 1) }
+        let pause = random.pick([20_000, 400_000, 800_000]) + random.below(400_000)
+        healing[fault.number] = { [unowned self] in
+            if let last { cut(last, by: -1) }
+            kickWires()
+            if now + pause < fault.at + safetyStart + fault.lasts, !isHealing {
+                hunt(fault, cutOff: leader, random)
+            } else if let leader {
+                cut(leader, by: -1)
+                kickWires()
+            }
+        }
+        queue.push(.heal(fault.number), at: now + pause)
+    }
+
     private func damage(_ fault: PlannedFault, _ random: inout SeededRandom) {
         guard let victim = victims.randomElement(using: &random) else { return }
         let machine = machines[victim]
@@ -128,7 +171,7 @@ extension World {
             checker.damaged(machine.node, beyondBudget: parameters.isBeyondBudget)
         }
         // Damage shows when it is read: at the next start at the latest.
-        if machine.isDamaged, random.oneIn(2) { crash(machine, power: random.oneIn(2), downFor: fault.lasts) }
+        if machine.isDamaged, random.below(4) > 0 { crash(machine, power: random.oneIn(2), downFor: fault.lasts) }
     }
 
     /// One node after the other, each a little later.

@@ -21,6 +21,7 @@ extension World {
             seed: parameters.seed &* 31 &+ UInt64(machine.position) &* 1_000_003 &+ UInt64(machine.life),
             logOptions: parameters.logOptions, ledgerOptions: parameters.ledgerOptions)
         configuration.snapshotChunkBytes = parameters.snapshotChunk
+        configuration.repairReplyBytes = parameters.snapshotChunk
         configuration.checkpointLagSegments = parameters.checkpointLagSegments
         let engine = Engine(configuration: configuration, now: monotonic(machine), wall: wall(machine))
         machine.engine = engine
@@ -136,6 +137,8 @@ extension World {
     func carryOut(_ effects: EngineEffects, of machine: Machine) {
         guard let engine = machine.engine else { return }
         let life = machine.life
+        // Its checkpoint is durable, the log's new start is not written yet.
+        if effects.log.contains(where: { $0.event == "snapshot in force" }), strikes(machine, .snapshot) { return }
         for operation in effects.disk {
             machine.lanes[Machine.lane(of: operation.lane)].append(operation)
             if strikes(machine, .diskOperation) { return }

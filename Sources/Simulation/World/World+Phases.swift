@@ -74,6 +74,7 @@ extension World {
     /// Everything heals but, now and then, a minority that stays dead for ever.
     private func heal() {
         trace.add(.phase, at: now, node: 0, 0, "liveness phase")
+        isHealing = true
         for number in healing.keys.sorted() { heal(number) }
         network.heal()
         kickWires()

@@ -50,6 +50,8 @@ public final class World {
     var struck = [UInt64](repeating: 0, count: FaultKind.allCases.count)
     /// Ends of faults that heal later, by their number.
     var healing: [Int: () -> Void] = [:]
+    /// The liveness phase has begun.
+    var isHealing = false
     var found: Violation?
 
     public init(parameters: WorldParameters, omitting omitted: [Int] = []) {
