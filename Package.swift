@@ -73,6 +73,10 @@ let package = Package(
                 arguments, logging, yams, nioCore, nioPosix,
             ],
             swiftSettings: strict),
+        .executableTarget(
+            name: "microbench",
+            dependencies: ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "TLS", "CPlatform", nioCore],
+            swiftSettings: strict),
         // Tests mirror the sources; ClusterTests starts real processes.
         tests("ClearingModelTests", ["ClearingModel"]),
         tests("WireTests", ["ClearingModel", "CChecksum", "Wire"]),

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks what the build needs, and installs what is missing: as root with apt-get, otherwise by saying which command to run.
+# Checks what the build needs, and what the arguments (COMMAND:PACKAGE) add to that, and installs what is missing: as root with apt-get, otherwise by saying which command to run.
 set -euo pipefail
 
 say() { printf 'suanpan: %s\n' "$*" >&2; }
@@ -16,6 +16,9 @@ if ! { command -v pkg-config && pkg-config --atleast-version=3.0 openssl; } >/de
 fi
 [ -e /usr/include/stdio.h ] || missing+=(libc6-dev)
 compgen -G '/usr/lib/gcc/*/*/libstdc++.so' >/dev/null || missing+=(libstdc++-12-dev)
+for extra in "$@"; do
+    command -v "${extra%%:*}" >/dev/null 2>&1 || missing+=("${extra##*:}")
+done
 
 if [ ${#missing[@]} -gt 0 ]; then
     command -v apt-get >/dev/null 2>&1 \
