@@ -79,4 +79,13 @@ extension Checker {
         if track.checkpoints[slot] >= index { return .durable }
         return track.isDamaged || track.isRolledBack ? .unknown : .absent
     }
+
+    /// Whether a voter's disk remembers a vote.
+    func ballot(of voter: ReplicaID, _ shard: ShardID, _ term: Term, for leader: ReplicaID) -> ElectedByMajority.Ballot
+    {
+        guard let track = track(voter.node), track.replica == voter else { return .unknown }
+        let durable = track.durableVotes[Int(shard.rawValue)]
+        if durable.term == term, durable.vote == leader { return .granted }
+        return durable.term > term || track.isDamaged || track.isRolledBack ? .unknown : .none
+    }
 }

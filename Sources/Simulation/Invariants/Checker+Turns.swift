@@ -51,6 +51,7 @@ extension Checker {
                 membershipAfterCommit.leads(track.replica, now, termAt: { engine.term(of: now.shard, at: $0) }))
             lead(now, before, track, engine)
         }
+        if track.memberships[shard]?.index != now.raft.membershipIndex { changeMembership(now, before, track, engine) }
         let committedBefore = before?.commit ?? now.raft.start
         if now.commit > committedBefore {
             report(
@@ -77,10 +78,31 @@ extension Checker {
         }
         report(ElectionSafety.self, electionSafety.leads(now.shard, now.raft.term, track.replica))
         report(
+            ElectedByMajority.self,
+            electedByMajority.elected(
+                track.replica, now.shard, now.raft.term, engine.membership(of: now.shard),
+                ballot: { self.ballot(of: $0, now.shard, now.raft.term, for: track.replica) }))
+        report(
             LeaderCompleteness.self,
             leaderCompleteness.elected(
                 track.replica, now, reference: references[Int(now.shard.rawValue)],
                 termAt: { engine.term(of: now.shard, at: $0) }))
+    }
+
+    private func changeMembership(
+        _ now: GroupInspection, _ before: GroupInspection?, _ track: NodeTrack, _ engine: any EngineView
+    ) {
+        let shard = Int(now.shard.rawValue)
+        let membership = engine.membership(of: now.shard)
+        if let known = track.memberships[shard], now.raft.role == .leader, now.raft.membershipIndex > known.index,
+            before?.raft.term == now.raft.term, before?.raft.role == .leader,
+            engine.term(of: now.shard, at: now.raft.membershipIndex) == now.raft.term
+        {
+            report(
+                MembershipSteps.self,
+                membershipSteps.proposed(track.replica, now, membership, before: known))
+        }
+        track.memberships[shard] = (now.raft.membershipIndex, membership)
     }
 
     // MARK: Committed
@@ -113,6 +135,9 @@ extension Checker {
                     payload: entry.payload, modelHash: replay.runningHash(of: now.shard)))
         }
         let term = references[shard][index].term
+        if now.raft.role == .leader {
+            report(CommitsOwnTerm.self, commitsOwnTerm.committed(replica, now, index, term))
+        }
         report(
             CommittedOnMajority.self,
             committedOnMajority.committed(

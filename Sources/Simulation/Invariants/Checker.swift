@@ -36,12 +36,15 @@ public final class Checker {
     var isOver = false
 
     @exclusivity(unchecked) var electionSafety: ElectionSafety
+    @exclusivity(unchecked) var electedByMajority = ElectedByMajority()
     @exclusivity(unchecked) var leaderAppendOnly = LeaderAppendOnly()
     @exclusivity(unchecked) var logMatching = LogMatching()
     @exclusivity(unchecked) var leaderCompleteness = LeaderCompleteness()
     @exclusivity(unchecked) var membershipAfterCommit = MembershipAfterCommit()
     @exclusivity(unchecked) var stateMachineSafety = StateMachineSafety()
     @exclusivity(unchecked) var committedOnMajority = CommittedOnMajority()
+    @exclusivity(unchecked) var commitsOwnTerm = CommitsOwnTerm()
+    @exclusivity(unchecked) var membershipSteps = MembershipSteps()
     @exclusivity(unchecked) var committedNeverChanges = CommittedNeverChanges()
     @exclusivity(unchecked) var indexOrder = IndexOrder()
     @exclusivity(unchecked) var nothingGoesBack = NothingGoesBack()
@@ -75,8 +78,10 @@ public final class Checker {
     /// What was checked how often.
     public var coverage: Coverage {
         Coverage(rows: [
-            electionSafety.coverage, leaderAppendOnly.coverage, logMatching.coverage, leaderCompleteness.coverage,
+            electionSafety.coverage, electedByMajority.coverage, leaderAppendOnly.coverage, logMatching.coverage,
+            leaderCompleteness.coverage,
             membershipAfterCommit.coverage, stateMachineSafety.coverage, committedOnMajority.coverage,
+            commitsOwnTerm.coverage, membershipSteps.coverage,
             committedNeverChanges.coverage, indexOrder.coverage, nothingGoesBack.coverage, voteOnce.coverage,
             durableRecords.coverage, equalStates.coverage, ledgerModel.coverage, creditConservation.coverage,
             positionLimits.coverage, creditStreamOrder.coverage, acknowledgedOutcomes.coverage, realTimeOrder.coverage,

@@ -3,6 +3,7 @@ import ClearingModel
 import Engine
 import Ledger
 import LogFormat
+import Raft
 
 /// What the checker keeps of one replica of every group: a node with one particular disk.
 final class NodeTrack {
@@ -15,6 +16,8 @@ final class NodeTrack {
     var stamps: [UInt64]
     /// By shard: the group after the last turn of this life; `nil` before its first.
     var last: [GroupInspection?]
+    /// By shard: the membership in force after the last turn of this life, and where it stands.
+    var memberships: [(index: LogIndex, membership: Membership)?]
     /// By shard: term and vote that the disk was made to remember.
     var durableVotes: [DurableVote]
     /// By shard: term and vote that this life has shown, or found on its disk.
@@ -37,6 +40,7 @@ final class NodeTrack {
         log = LogFollower(replica: replica, cluster: topology.cluster, shardCount: count)
         stamps = Array(repeating: 0, count: count + 1)
         last = Array(repeating: nil, count: count + 1)
+        memberships = Array(repeating: nil, count: count + 1)
         durableVotes = Array(repeating: DurableVote(), count: count + 1)
         votes = durableVotes
         checkpoints = Array(repeating: .zero, count: count + 1)
@@ -50,6 +54,7 @@ final class NodeTrack {
         for shard in last.indices {
             stamps[shard] = 0
             last[shard] = nil
+            memberships[shard] = nil
             for other in streams[shard].indices { streams[shard][other] = StreamInspection() }
         }
         log.forgetScan()

@@ -12,6 +12,8 @@ struct ForgedRecord {
     var shard: ShardID
     var term: Term
     var index: LogIndex
+    /// Of a hard state: the vote.
+    var vote: ReplicaID?
     var previousTerm = Term.zero
     var payload: [UInt8] = []
     /// Added to the payload's checksum: another one than it has.
@@ -57,7 +59,7 @@ enum ForgedWrites {
             head.id(record.term)
             head.id(record.index)
             head.u64(number)
-            head.u64(0)
+            head.u64(record.vote.map { UInt64($0.node.rawValue) | UInt64($0.incarnation.rawValue) << 32 } ?? 0)
             head.id(record.previousTerm)
             head.u32(0)
             head.u32(checksum(from: start))
@@ -79,6 +81,7 @@ final class TamperedEngine: EngineView {
     var overdraft: Int128 = 0
     var resources: (inout ResourceInspection) -> Void = { _ in }
     var forgetsIDs = false
+    var members: Membership?
     /// Another one at every look.
     private var stamp: UInt64
 
@@ -100,7 +103,7 @@ final class TamperedEngine: EngineView {
         return group
     }
 
-    func membership(of shard: ShardID) -> Membership { real.membership(of: shard) }
+    func membership(of shard: ShardID) -> Membership { members ?? real.membership(of: shard) }
 
     func term(of shard: ShardID, at index: LogIndex) -> Term? {
         if shard == ShardID(1), let term = terms[index] { return term }

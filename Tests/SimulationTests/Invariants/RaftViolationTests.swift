@@ -132,10 +132,82 @@ struct RaftViolationTests {
         history.expect("MembershipAfterCommit", "changed the membership")
     }
 
+    @Test("a leader without durable votes")
+    func electedByMajority() throws {
+        let history = try ForgedHistory()
+        history.show(history.follower) { engine in
+            engine.change = {
+                $0.raft.role = .leader
+                $0.raft.term = $0.raft.term.next
+                $0.raft.vote = nil
+            }
+        }
+        history.expect("ElectedByMajority", "with 0 durable votes of 3 voters")
+    }
+
+    @Test("a leader that commits an entry of an earlier term by itself")
+    func commitsOwnTerm() throws {
+        let history = try ForgedHistory()
+        let next = history.group(history.leader).raft.lastIndex.next
+        for machine in history.payments.cluster.machines {
+            history.write(machine, ForgedRecord(detail: 0, shard: history.shard, term: Term(0), index: next))
+            history.checker.synced(machine.replica.node, file: .segment(99))
+        }
+        history.show(history.leader) { engine in
+            engine.terms[next] = .some(Term(0))
+            engine.change = {
+                $0.raft.lastIndex = next
+                $0.raft.commit = next
+                $0.commit = next
+            }
+        }
+        history.expect("CommitsOwnTerm", "of term 0 for committed")
+    }
+
+    @Test("a membership before the own term is committed, one before the last one is, and one that changes too much")
+    func membershipSteps() throws {
+        for (invariant, text, isEarly, hasOpenChange, voters) in [
+            ("MembershipAfterCommit", "of an earlier term", true, false, [1, 2]),
+            ("MembershipSteps", "is not committed", false, true, [1, 2]),
+            ("MembershipSteps", "from voters", false, false, [1]),
+        ] as [(String, String, Bool, Bool, [UInt32])] {
+            let history = try ForgedHistory()
+            let group = history.group(history.leader)
+            let next = group.raft.lastIndex.next
+            func change(at index: LogIndex, to voters: [UInt32]) {
+                history.show(history.leader) { engine in
+                    engine.members = Membership(
+                        voters: voters.map { ReplicaID(node: NodeID($0), incarnation: Incarnation(1)) })
+                    for entry in [next, next.next] { engine.terms[entry] = .some(group.raft.term) }
+                    if isEarly { engine.terms[group.raft.commit] = .some(Term(0)) }
+                    engine.change = {
+                        $0.raft.lastIndex = index
+                        $0.raft.membershipIndex = index
+                    }
+                }
+            }
+            change(at: next, to: voters)
+            if hasOpenChange {
+                #expect(history.checker.violation == nil)
+                change(at: next.next, to: [1, 2, 3])
+            }
+            history.expect(invariant, text)
+        }
+    }
+
     @Test("a leader that lacks a committed entry")
     func leaderCompleteness() throws {
         let history = try ForgedHistory()
         let committed = history.group(history.leader).raft.commit
+        let term = history.group(history.follower).raft.term.next
+        for machine in history.payments.cluster.machines {
+            history.write(
+                machine,
+                ForgedRecord(
+                    kind: 3, detail: 0, shard: history.shard, term: term, index: committed,
+                    vote: history.follower.replica))
+            history.checker.synced(machine.replica.node, file: .segment(99))
+        }
         history.show(history.follower) { engine in
             engine.terms[committed] = .some(nil)
             engine.change = {
