@@ -94,6 +94,6 @@ let package = Package(
             ["ClearingModel", "Wire", "Raft", "Ledger", "LogFormat", "Engine", "Client", "Audit", "Simulation"]),
         tests("LocalClusterTests", ["ClearingModel", "Wire", "LocalCluster"]),
         tests("BenchTests", ["ClearingModel", "Workload", "Audit", "LocalCluster", "Bench"]),
-        tests("ClusterTests", ["ClearingModel"]),
+        tests("ClusterTests", ["ClearingModel", "Wire", "TLS", nioCore, yams]),
     ]
 )

@@ -33,7 +33,7 @@ extension ClearingNode {
         let client: TLSContext
         let directory: DataDirectory
         do {
-            let credentials = try configuration.certificates.read()
+            let credentials = try configuration.credentials()
             server = try TLSContext(role: .server, credentials: credentials)
             client = try TLSContext(role: .client, credentials: credentials)
             directory = try DataDirectory(path: configuration.dataDirectory)
@@ -114,7 +114,7 @@ extension ClearingNode {
     /// Reads the certificates again (SIGHUP). Connections that stand keep theirs; a file that cannot be used changes nothing.
     private func reload(server: TLSContext, client: TLSContext) {
         do {
-            let credentials = try configuration.certificates.read()
+            let credentials = try configuration.credentials()
             try server.reload(credentials)
             try client.reload(credentials)
             logger.notice("certificates reloaded")
@@ -183,6 +183,19 @@ extension ClearingNode {
 private final class SignalCount: Sendable {
     private let count = Atomic(0)
     func next() -> Int { count.add(1, ordering: .relaxed).newValue }
+}
+
+extension NodeConfiguration {
+    /// What the certificate files hold now, if it is of use to this node.
+    func credentials() throws -> TLSCredentials {
+        let credentials = try certificates.read()
+        do {
+            try credentials.check(.node(node), in: topology.cluster)
+        } catch {
+            throw NodeFailure(isConfiguration: true, description: "\(certificates.certificate): \(error)")
+        }
+        return credentials
+    }
 }
 
 extension NodeConfiguration.CertificateFiles {

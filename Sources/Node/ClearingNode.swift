@@ -130,6 +130,9 @@ public final class ClearingNode {
 
     private func awaitDrained(until deadline: MonotonicTime) {
         if engine.isDrained || clock.monotonic >= deadline {
+            // Peers that were told goodbye call again at once: nobody answers any more.
+            listener?.close()
+            for dial in dials { dial.stop() }
             engine.sayGoodbye()
             carryOut(engine.takeEffects())
             let node = NIOLoopBound(self, eventLoop: loop)

@@ -19,6 +19,32 @@ public struct TLSCredentials: Hashable, Sendable {
     }
 }
 
+extension TLSCredentials {
+    /// Checks what every peer will check: that the certificate descends from the authority, is valid at this moment by the
+    /// system's clock, and says that its holder is `role` in `cluster`.
+    /// - Throws: `badMaterial` where a text cannot be read, `unusable` where it can and peers would refuse it.
+    public func check(_ role: Role, in cluster: ClusterID) throws(TLSError) {
+        let authorities = try Certificate.read(pem: authorityPEM, what: "CA certificate")
+        let leaf = try Certificate.read(pem: certificatePEM, what: "certificate")[0]
+        guard let store = X509_STORE_new() else { throw .library() }
+        defer { X509_STORE_free(store) }
+        guard authorities.allSatisfy({ X509_STORE_add_cert(store, $0.pointer) == 1 }),
+            let verification = X509_STORE_CTX_new()
+        else { throw .library() }
+        defer { X509_STORE_CTX_free(verification) }
+        guard X509_STORE_CTX_init(verification, store, leaf.pointer, nil) == 1 else { throw .library() }
+        guard X509_verify_cert(verification) == 1 else {
+            let code = Int(X509_STORE_CTX_get_error(verification))
+            ERR_clear_error()
+            throw .unusable(detail: String(cString: X509_verify_cert_error_string(code)))
+        }
+        let wanted = role.uri(cluster: cluster)
+        guard leaf.uris.contains(wanted) else {
+            throw .unusable(detail: "it names \(leaf.uris.joined(separator: ", ")), not \(wanted)")
+        }
+    }
+}
+
 /// Which side begins the handshake.
 public enum TLSRole: Hashable, Sendable {
     case client

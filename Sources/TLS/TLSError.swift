@@ -27,6 +27,8 @@ public enum TLSError: Error, Hashable, Sendable, CustomStringConvertible {
     case badMaterial(what: String, detail: String)
     /// The private key does not belong to the certificate.
     case keyMismatch
+    /// Our own certificate can be read, but every peer would refuse it.
+    case unusable(detail: String)
     /// OpenSSL failed for a reason of its own (out of memory, no random bytes).
     case library(detail: String)
 
@@ -47,6 +49,8 @@ public enum TLSError: Error, Hashable, Sendable, CustomStringConvertible {
         case .truncated: "the connection ended without a TLS goodbye"
         case .badMaterial(let what, let detail): "\(what) cannot be read: \(detail)"
         case .keyMismatch: "the private key does not belong to the certificate"
+        case .unusable(let detail):
+            "this side's own certificate would be refused by every peer: \(detail)"
         case .library(let detail): "OpenSSL failed: \(detail)"
         }
     }

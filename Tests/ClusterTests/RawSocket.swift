@@ -53,6 +53,16 @@ final class RawSocket {
     /// Says that nothing more will be sent, and stays.
     func finishSending() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+    /// What has come, waiting for the first byte; `nil` where the connection ended or said nothing for the socket's time.
+    func receive() -> [UInt8]? {
+        var buffer = [UInt8](repeating: 0, count: 64 << 10)
+        while true {
+            let count = recv(descriptor, &buffer, buffer.count, 0)
+            if count < 0 && errno == EINTR { continue }
+            return count > 0 ? Array(buffer[..<count]) : nil
+        }
+    }
+
     /// Reads until the other side ends the connection or says nothing for the socket's time.
     func receiveAll() -> [UInt8] {
         var bytes: [UInt8] = []
