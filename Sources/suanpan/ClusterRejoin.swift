@@ -29,7 +29,8 @@ struct ClusterRejoin: ParsableCommand {
         Console.out("node \(node) is back as replica \(replica) of \(shards.count) groups")
     }
 
-    /// Orders every group to take the new replica in the place of the old one; groups that are busy are asked again.
+    /// Orders every group to take the new replica in the place of the old one, again and again until its leader says that it
+    /// is a voter: a leader that loses its group in the middle forgets the order, and the next one has to hear it too.
     private func replace(_ replica: ReplicaID, in shards: [ShardID], _ directory: ClusterDirectory) throws {
         let client = try Access.asOperator(directory, timeoutSeconds: 5)
         defer { client.close() }
@@ -41,7 +42,7 @@ struct ClusterRejoin: ParsableCommand {
                 do {
                     let reply = try client.operate(.replaceReplica(shard: shard, with: replica), at: .leader(shard))
                     reason = "shard \(shard): \(reply.result) \(reply.message)"
-                    return reply.result == .done || reply.result == .started
+                    return reply.result == .done
                 } catch {
                     reason = "shard \(shard): \(error)"
                     return false
@@ -51,7 +52,7 @@ struct ClusterRejoin: ParsableCommand {
                 throw LaunchError.timeout(
                     waitingFor: "the replacement of node \(node)'s replicas", seconds: timeout, state: reason)
             }
-            if !left.isEmpty { Deadline.pause(milliseconds: 200) }
+            if !left.isEmpty { Deadline.pause(milliseconds: 500) }
         }
     }
 }

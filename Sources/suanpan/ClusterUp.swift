@@ -42,12 +42,19 @@ struct ClusterUp: ParsableCommand {
                     "there is a cluster in \(directory.root) already: start it without these flags, "
                         + "or remove it with 'suanpan cluster purge' first")
             }
+        }
+        let ports: PortLock?
+        if directory.hasCluster {
+            ports = nil
         } else {
-            try launcher.create(try request())
+            let request = try request()
+            ports = PortLock()
+            try launcher.create(request)
         }
         let started = Deadline.now()
         do {
             try bringUp(launcher)
+            ports?.release()
         } catch {
             // A cluster that did not come up leaves no process behind.
             _ = try? launcher.drain { true }

@@ -32,6 +32,20 @@ extension RealProcesses {
         #expect(cluster.processes.isEmpty)
     }
 
+    @Test func clustersMadeAtTheSameMoment() throws {
+        let clusters = try (0..<3).map { _ in try LocalCluster() }
+        defer { for cluster in clusters { cluster.end() } }
+        let starts = try clusters.map {
+            try $0.start("cluster", "up", "--detach", "--nodes", "1", "--shards", "1", "--replicas", "1")
+        }
+        for start in starts {
+            let outcome = try start.wait(seconds: 120)
+            #expect(outcome.code == 0, "\(outcome)")
+        }
+        let ports = try clusters.map { try $0.node(1).listener.port }
+        #expect(Set(ports).count == clusters.count)
+    }
+
     @Test func dataOfAnotherCluster() throws {
         let cluster = try LocalCluster.up(nodes: 1, shards: 1, "--replicas", "1")
         defer { cluster.end() }
