@@ -51,7 +51,10 @@ extension RealProcesses {
             (try issue("foreign", by: stranger), "issuer"),
             (try issue("other", node: 3), "node/3"),
             (IssuedCertificate(certificatePEM: good.certificatePEM, keyPEM: try issue("key").keyPEM), "private key"),
-            (IssuedCertificate(certificatePEM: Array(good.certificatePEM.prefix(100)), keyPEM: good.keyPEM), "cannot be read"),
+            (
+                IssuedCertificate(certificatePEM: Array(good.certificatePEM.prefix(100)), keyPEM: good.keyPEM),
+                "cannot be read"
+            ),
         ]
         for (issued, why) in unusable {
             let line = try reload(issued, says: "certificates not reloaded")
