@@ -18,6 +18,8 @@ final class SimulatedDisk: DiskView {
         didSet { sortedNames = nil }
     }
     private var sortedNames: [FileName]?
+    /// Texts of names seen so far.
+    private var texts: [FileName: String] = [:]
     private var unsyncedNames: [NameChange] = []
     /// Pages that the device cannot read any more.
     private var unreadable: [(file: FileName, page: Int)] = []
@@ -31,11 +33,17 @@ final class SimulatedDisk: DiskView {
     /// In the order of their text.
     var names: [FileName] {
         if let sortedNames { return sortedNames }
-        let texts = files.keys.map { (text: $0.description, name: $0) }
-        let sorted = texts.sorted { $0.text < $1.text }.map(\.name)
+        let sorted = files.keys.sorted { text($0) < text($1) }
         sortedNames = sorted
         return sorted
     }
+    private func text(_ name: FileName) -> String {
+        if let known = texts[name] { return known }
+        let text = name.description
+        texts[name] = text
+        return text
+    }
+
     func bytes(_ name: FileName) -> [UInt8] { files[name]?.bytes ?? [] }
     var isEmpty: Bool { files.isEmpty }
 
