@@ -38,6 +38,8 @@ public enum Site: Int, CaseIterable, Sendable {
     case tableRebuilt
     /// The newest checkpoint of a shard was damaged; the one before it was used.
     case olderCheckpointUsed
+    /// A checkpoint reaches beyond its log: a crash came between a snapshot's checkpoint and the log's new start, for example.
+    case checkpointAheadOfLog
     /// A segment went because nothing needs it any more.
     case segmentExpired
     // Repair and snapshots
@@ -48,8 +50,6 @@ public enum Site: Int, CaseIterable, Sendable {
     case snapshotInstalled
     /// What the log brought meanwhile made a snapshot under way useless.
     case snapshotOvertaken
-    /// A crash came between a snapshot's checkpoint and the log's new start.
-    case logReplacedBySnapshot
     /// The new incarnation of a wiped node votes.
     case replicaReplaced
     // Ledger

@@ -99,7 +99,6 @@ extension Engine {
     /// committed, and starts behind the checkpoint now.
     private func startBehind(_ info: CheckpointInfo, _ state: inout RecoveredState, _ shard: ShardID) {
         guard info.index > state.snapshotIndex, log.term(of: shard, at: info.index) != info.term else { return }
-        Site.logReplacedBySnapshot.reached()
         notice(.warning, "log replaced by its snapshot", [("shard", "\(shard)"), ("index", "\(info.index)")])
         // Which entries below were committed is not known any more: none of them may be read back as if it was.
         if state.lastIndex > state.snapshotIndex {

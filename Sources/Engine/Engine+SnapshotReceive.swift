@@ -79,7 +79,12 @@ extension Engine {
     func receive(
         _ chunk: SnapshotChunk, _ bytes: UnsafeRawBufferPointer, from replica: ReplicaID, _ connection: Connection
     ) {
-        guard let group = group(chunk.shard), wants(chunk.head, group) else { return answer(chunk, .refused, replica) }
+        guard let group = group(chunk.shard) else { return answer(chunk, .refused, replica) }
+        guard wants(chunk.head, group) else {
+            // Another node may send one at once.
+            if let incoming, incoming.first.id == chunk.id, incoming.machine == nil { return dropOvertaken() }
+            return answer(chunk, .refused, replica)
+        }
         if let current = incoming, current.first.id != chunk.id || current.connection != connection.id {
             // Another sender, or the same one from the start. What is on its way to the disk is finished first.
             let isReplaceable = current.machine == nil && (current.from == replica || current.shard == chunk.shard)

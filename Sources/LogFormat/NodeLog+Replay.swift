@@ -187,6 +187,7 @@ extension NodeLog {
             tails[slot].hard.commit = max(committed, checkpoint.index)
             if tails[slot].last < checkpoint.index {
                 // Applied and checkpointed before this log was durable: the log starts anew behind it.
+                Site.checkpointAheadOfLog.reached()
                 tails[slot].move(to: start, keepingSuffix: false)
                 indexes[slot].cut(from: committed.next)
             } else if checkpoint.index > tails[slot].start.index,

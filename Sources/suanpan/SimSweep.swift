@@ -11,12 +11,14 @@ struct SimSweep {
         var steps: UInt64 = 0
         var cpu: UInt64 = 0
         var unknown: [UInt64] = []
+        /// The same, where more was broken than the system promises to survive.
+        var unknownBeyond: [UInt64] = []
         var failed: [SimRun.Outcome] = []
         var checks: [(name: String, count: UInt64)] = []
         var sites: [(name: String, count: UInt64)] = []
         var faults: [(name: String, count: UInt64)] = []
 
-        mutating func add(_ outcome: SimRun.Outcome) {
+        mutating func add(_ outcome: SimRun.Outcome, isBeyondBudget: Bool) {
             seeds += 1
             simulated += outcome.simulated
             steps += outcome.steps
@@ -24,7 +26,7 @@ struct SimSweep {
             if outcome.violation != nil {
                 failed.append(outcome)
             } else if outcome.isUnknown {
-                unknown.append(outcome.seed)
+                if isBeyondBudget { unknownBeyond.append(outcome.seed) } else { unknown.append(outcome.seed) }
             }
             Self.add(outcome.checks, to: &checks)
             Self.add(outcome.sites, to: &sites)
@@ -69,7 +71,7 @@ struct SimSweep {
             }
             for outcome in SimRun.ended(running, milliseconds: 500) {
                 running.removeAll { $0.seed == outcome.seed }
-                sum.add(outcome)
+                sum.add(outcome, isBeyondBudget: command.parameters(seed: outcome.seed).isBeyondBudget)
                 if let violation = outcome.violation {
                     Console.note("seed \(outcome.seed)  " + violation.report(command: repeating(outcome.seed)))
                 }
@@ -101,9 +103,10 @@ struct SimSweep {
         for outcome in sum.failed {
             Console.out("VIOLATION seed \(outcome.seed): \(outcome.violation!.invariant)   \(repeating(outcome.seed))")
         }
-        if !sum.unknown.isEmpty {
-            Console.out("undecided            seeds \(sum.unknown.map { "\($0)" }.joined(separator: ", "))")
+        if !sum.unknownBeyond.isEmpty {
+            Console.out("beyond the budget, and undecided   seeds " + Self.list(sum.unknownBeyond))
         }
+        if !sum.unknown.isEmpty { Console.out("undecided            seeds " + Self.list(sum.unknown)) }
         if !sum.failed.isEmpty { return ExitStatus.failed }
         if Interrupts.count > 0, !command.forever { return ExitStatus.interrupted }
         if !missed.isEmpty, sum.seeds >= Self.completeFrom {
@@ -114,6 +117,8 @@ struct SimSweep {
         Console.out("no violation")
         return ExitStatus.ok
     }
+
+    private static func list(_ seeds: [UInt64]) -> String { seeds.map { "\($0)" }.joined(separator: ", ") }
 
     private static func list(_ rows: [(name: String, count: UInt64)]) -> String {
         rows.map { "\($0.name) \($0.count)" }.joined(separator: ", ")

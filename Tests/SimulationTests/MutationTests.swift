@@ -18,7 +18,7 @@ struct MutationTests {
         KnownBug(mutation: "dropCreditCursor", seed: 2),
         KnownBug(mutation: "trimUncommitted", seed: 2),
         KnownBug(mutation: "forgetVote", seed: 1),
-        KnownBug(mutation: "repairTruncates", seed: 3),
+        KnownBug(mutation: "repairTruncates", seed: 1),
         KnownBug(mutation: "cutBelowSynced", seed: 1),
         KnownBug(mutation: "applyUncommitted", seed: 1),
         KnownBug(mutation: "changeMembershipEarly", seed: 35),

@@ -171,10 +171,11 @@ final class SimulatedDisk: DiskView {
         guard !candidates.isEmpty else { return nil }
         let name = target(among: candidates, &random)
         let file = files[name]!
-        // The newest writes of a segment may be its tail, where damage cannot be told from a crash.
-        let isCheckpoint = if case .checkpoint = name { true } else { false }
-        let eligible = file.settled.dropLast(isCheckpoint ? 0 : Self.tailWrites)
-        guard let range = eligible.randomElement(using: &random), !range.isEmpty else { return nil }
+        // The newest writes of the newest segment may be its tail, where damage cannot be told from a crash.
+        let eligible = file.settled.dropLast(name == newestSegment ? Self.tailWrites : 0)
+        // The last write of an older one is its table.
+        let last = random.oneIn(4) ? eligible.last : nil
+        guard let range = last ?? eligible.randomElement(using: &random), !range.isEmpty else { return nil }
         // Headers stand in front of what they head, a segment's table at its end.
         let offset =
             switch random.below(4) {
@@ -206,6 +207,8 @@ final class SimulatedDisk: DiskView {
         }
         return "\(kind) in \(name) at \(offset)"
     }
+
+    private var newestSegment: FileName? { names.last { if case .segment = $0 { true } else { false } } }
 
     /// Any file, or one that the next start has to read: the newest segment, or a checkpoint.
     private func target(among candidates: [FileName], _ random: inout SeededRandom) -> FileName {

@@ -150,8 +150,20 @@ extension World {
             if strikes(machine, .output) { return }
         }
         for id in effects.close { close(id, of: machine) }
-        for event in effects.log { note(event, of: machine) }
+        for event in effects.log {
+            note(event, of: machine)
+            if event.event == "snapshot begins" { maySnapshotLoseItsSender(event) }
+        }
         if let failure = effects.fatal, machine.life == life { failed(machine, failure) }
+    }
+
+    /// Another leader may have the entries, and be faster than the snapshot.
+    private func maySnapshotLoseItsSender(_ event: EngineLog) {
+        guard !isHealing, parameters.faultKinds.contains(.transfer), faultRandom.oneIn(2),
+            let shard = event.fields.first(where: { $0.0 == "shard" }).flatMap({ UInt16($0.1) })
+        else { return }
+        strikes(.transfer)
+        orderTransfer(ShardID(shard), to: nil)
     }
 
     private func note(_ event: EngineLog, of machine: Machine) {
