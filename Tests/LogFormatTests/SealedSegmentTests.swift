@@ -112,7 +112,9 @@ private let two = ShardID(2)
             shard: one, from: LogIndex(record.index - 2), maxBytes: 10_000, token: 77, ops: &harness.ops,
             events: &harness.events)
         harness.settle()
-        let read = harness.events.compactMap { if case .entries(77, let entries) = $0 { entries.map(\.index) } else { nil } }
+        let read = harness.events.compactMap { event in
+            if case .entries(77, let entries) = event { entries.map(\.index) } else { nil }
+        }
         #expect(read == [[LogIndex(record.index - 2), LogIndex(record.index - 1)]])
         #expect(harness.log.holes(of: one) == [IndexRange(from: index, through: index)])
     }
