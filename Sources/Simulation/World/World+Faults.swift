@@ -19,7 +19,9 @@ extension World {
         case .powerCutAll: for one in machines { crash(one, power: true, downFor: fault.lasts + random.below(50_000)) }
         case .crashPoint:
             machine.crash = (
-                random.pick(Machine.CrashPoint.allCases), 1 + Int(random.below(20)), random.oneIn(2), fault.lasts
+                // What is written and not synced is where disks differ most.
+                random.pick(Machine.CrashPoint.allCases + [.sync, .sync]), 1 + Int(random.below(20)), random.oneIn(2),
+                fault.lasts
             )
         case .pause:
             machine.pausedUntil = max(machine.pausedUntil, now + fault.lasts)

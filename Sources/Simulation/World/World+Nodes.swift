@@ -159,7 +159,8 @@ extension World {
 
     /// Another leader may have the entries, and be faster than the snapshot.
     private func maySnapshotLoseItsSender(_ event: EngineLog) {
-        guard !isHealing, parameters.faultKinds.contains(.transfer), faultRandom.oneIn(2),
+        guard !isHealing, parameters.faultKinds.contains(where: { $0 == .transfer || $0 == .hunt }),
+            faultRandom.oneIn(2),
             let shard = event.fields.first(where: { $0.0 == "shard" }).flatMap({ UInt16($0.1) })
         else { return }
         strikes(.transfer)
