@@ -17,6 +17,8 @@ final class SimulatedClient {
     private var attempts: [Int]
     private var turnScheduled = false
     private let monotonicBase: UInt64
+    /// Between a deadline and the turn in which the caller hears of it: a tick, the timer wheel's step, a turn.
+    private static let grace: UInt64 = 50_000
     var workload: SimulatedWorkload
 
     init(number: Int, world: World, recent: RecentPayments, seed: UInt64, isOperator: Bool = false) {
@@ -165,8 +167,16 @@ final class SimulatedClient {
 
     private func ended(_ completion: Completion, in world: World) {
         guard let wish = workload.ended(completion.token), case .submit(let instruction) = wish.kind else { return }
+        // An answer or "unknown" at the deadline: never an endless wait.
+        if world.now > wish.at + wish.patience + Self.grace {
+            world.fail(
+                "DeadlineKept", "every instruction ends at its deadline at the latest (FAULTS, What broke others)",
+                "\(instruction.id) ended \(world.now - wish.at) µs after it was sent; the caller waits \(wish.patience)"
+            )
+        }
         switch completion.result {
         case .decided(let decision), .conflict(let decision):
+            world.latencies.append(world.now - wish.at)
             world.trace.add(
                 .decided, at: world.now, node: number, UInt64(decision.index) << 8 | UInt64(decision.outcomeCode))
             world.checker.decided(

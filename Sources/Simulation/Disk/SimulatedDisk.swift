@@ -37,6 +37,7 @@ final class SimulatedDisk: DiskView {
         sortedNames = sorted
         return sorted
     }
+
     private func text(_ name: FileName) -> String {
         if let known = texts[name] { return known }
         let text = name.description

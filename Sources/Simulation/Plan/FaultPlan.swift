@@ -25,6 +25,15 @@ public struct PlannedFault: Sendable, CustomStringConvertible {
     /// For whatever else the kind needs.
     public var seed: UInt64
 
+    public init(number: Int, kind: FaultKind, at: UInt64, lasts: UInt64, node: Int, seed: UInt64 = 1) {
+        self.number = number
+        self.kind = kind
+        self.at = at
+        self.lasts = lasts
+        self.node = node
+        self.seed = seed
+    }
+
     public var description: String {
         "#\(number) \(kind.rawValue) of node \(node + 1) at \(Double(at) / 1e6) s for \(Double(lasts) / 1e6) s"
     }

@@ -36,8 +36,8 @@ public struct WorldParameters: Sendable {
     var retainedClosedDays = 2
 
     /// Which kinds of faults this world knows, and how many of them there are.
-    var faultKinds: [FaultKind] = FaultKind.allCases
-    var faults = 12
+    public var faultKinds: [FaultKind] = FaultKind.allCases
+    public var faults = 12
     /// Share of participants with limits small enough to be hit, in percent.
     var poorParticipants: UInt64 = 20
 

@@ -18,6 +18,8 @@ public struct SimulationResult: Sendable {
     /// How often each rare place in the code was reached, and each kind of fault found something to break.
     public var sites: [(name: String, count: UInt64)]
     public var faults: [(name: String, count: UInt64)]
+    /// Simulated microseconds from sending an instruction to its decision, ascending.
+    public var latencies: [UInt64]
 }
 
 /// The course of a run: set up, break things, let them heal.
@@ -37,7 +39,7 @@ extension World {
             faultsStruck: Int(struck.reduce(0, +)),
             coverage: checker.coverage, verdict: checker.verdict, latest: trace.latest,
             sites: zip(Site.allCases, sitesBefore).map { ($0.name, $0.count - $1) },
-            faults: zip(FaultKind.allCases, struck).map { ($0.rawValue, $1) })
+            faults: zip(FaultKind.allCases, struck).map { ($0.rawValue, $1) }, latencies: latencies.sorted())
     }
 
     /// Has `body` called with a line for everything that people may want to know while it happens.

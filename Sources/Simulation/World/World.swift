@@ -44,6 +44,8 @@ public final class World {
     var wallStart: WallTime
     /// Nodes whose disks may be damaged or wiped.
     var victims: [Int] = []
+    /// Simulated microseconds from sending an instruction to its decision, in order of decisions.
+    var latencies: [UInt64] = []
     /// When the safety phase began.
     var safetyStart: UInt64 = 0
     /// By kind, faults that found something to break; a fault that met nothing proves nothing.
@@ -54,10 +56,13 @@ public final class World {
     var isHealing = false
     var found: Violation?
 
-    public init(parameters: WorldParameters, omitting omitted: [Int] = []) {
+    /// - Parameters:
+    ///   - plan: the faults of a scenario, numbered in order of time; by default those that the parameters draw.
+    ///   - omitted: numbers of faults to leave out.
+    public init(parameters: WorldParameters, plan: [PlannedFault]? = nil, omitting omitted: [Int] = []) {
         self.parameters = parameters
         self.omitted = omitted
-        plan = parameters.plan()
+        self.plan = plan ?? parameters.plan()
         let seed = parameters.seed
         networkRandom = SeededRandom(seed: seed ^ 0x0E7)
         diskRandom = SeededRandom(seed: seed ^ 0xD15C)
