@@ -37,7 +37,7 @@ extension Engine {
         guard let group = group(shard) else { return }
         Site.entriesRepaired.reached()
         if group.raft.leader == nil { Site.repairedWithoutLeader.reached() }
-        group.raft.holeRepaired(&raftEffects)
+        group.raft.holeRepaired(log.known(of: shard), &raftEffects)
         process(group)
         // Apply may have stopped in front of the hole.
         group.isReading = false

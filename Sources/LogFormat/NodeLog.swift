@@ -154,6 +154,14 @@ public struct NodeLog {
         tails[slot(shard)].membership(at: index)
     }
 
+    /// Terms and memberships of a shard's log as its appends and repairs left it; exact once it has no holes.
+    public func known(of shard: ShardID) -> KnownLog {
+        let tail = tails[slot(shard)]
+        return KnownLog(
+            termRuns: tail.runs, configurationEntries: tail.configurations.map { ($0.index, $0.membership) },
+            lastIndex: tail.last)
+    }
+
     /// Entries above the log's start that cannot be read, ascending.
     public func holes(of shard: ShardID) -> [IndexRange] {
         let slot = slot(shard)

@@ -33,6 +33,12 @@ struct MembershipHistory: Sendable {
         return committed
     }
 
+    /// Takes the changes up to `index` from `known`; those behind it stay.
+    mutating func correct(_ known: [(LogIndex, Membership)], through index: LogIndex) {
+        let behind = changes.dropFirst().filter { $0.index > index }
+        changes = [changes[0]] + known.filter { $0.0 > changes[0].index && $0.0 <= index } + behind
+    }
+
     /// Starts anew from a snapshot, keeping what stands in the log after it.
     mutating func reset(to membership: Membership, at index: LogIndex) {
         changes.removeAll { $0.index <= index }

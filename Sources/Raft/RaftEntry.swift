@@ -130,3 +130,18 @@ public struct RecoveredState: Sendable {
         self.holeIndex = holeIndex
     }
 }
+
+/// What a log on disk says of its entries: exact where it has no holes.
+public struct KnownLog: Sendable {
+    /// Ascending; none below the log's start.
+    public var termRuns: [TermRun]
+    /// Memberships above the log's start, ascending.
+    public var configurationEntries: [(LogIndex, Membership)]
+    public var lastIndex: LogIndex
+
+    public init(termRuns: [TermRun], configurationEntries: [(LogIndex, Membership)], lastIndex: LogIndex) {
+        self.termRuns = termRuns
+        self.configurationEntries = configurationEntries
+        self.lastIndex = lastIndex
+    }
+}

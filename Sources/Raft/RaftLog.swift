@@ -88,6 +88,26 @@ struct RaftLog: Sendable {
         lastIndex = entry.index
     }
 
+    /// Takes the terms of the entries up to `index` from `known`; those behind it stay.
+    mutating func correct(_ known: [TermRun], through index: LogIndex) {
+        let index = min(index, lastIndex)
+        guard index > startIndex, let first = known.first else { return }
+        var corrected = runs.filter { $0.firstIndex < first.firstIndex }
+        for run in known where run.firstIndex <= index {
+            if run.firstIndex <= startIndex.next { corrected.removeAll() }
+            corrected.append(TermRun(firstIndex: max(run.firstIndex, startIndex.next), term: run.term))
+        }
+        if index < lastIndex, let term = term(at: index.next) {
+            if corrected.last?.term != term { corrected.append(TermRun(firstIndex: index.next, term: term)) }
+            corrected += runs.filter { $0.firstIndex > index.next }
+        }
+        precondition(corrected.first?.firstIndex == startIndex.next, "no term is known for the log's first entry")
+        runs = corrected
+        for entry in [cache.first, cache.last] {
+            precondition(entry.map { term(at: $0.index) == $0.term } ?? true, "an entry in memory has another term")
+        }
+    }
+
     /// Voids the entries from `index` on.
     mutating func truncate(from index: LogIndex) {
         precondition(index > startIndex && index <= lastIndex, "truncation outside the log")

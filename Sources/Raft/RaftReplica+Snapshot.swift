@@ -47,7 +47,7 @@ extension RaftReplica {
         durability.covered(through: index)
         memberships.reset(to: membership, at: index)
         membershipChanged()
-        if let holeIndex, holeIndex <= index { holeRepaired(&effects) }
+        if let holeIndex, holeIndex <= index { liftHole(&effects) }
         commit = index
         applied = max(applied, index)
         matched = max(matched, index)
@@ -70,8 +70,17 @@ extension RaftReplica {
     }
 
     /// Every damaged entry was repaired from a peer: the replica takes full part again.
-    public mutating func holeRepaired(_ effects: inout [RaftEffect]) {
+    ///
+    /// - Parameter known: terms and memberships as the repaired log has them. What recovery told of a hole were guesses.
+    public mutating func holeRepaired(_ known: KnownLog, _ effects: inout [RaftEffect]) {
         guard halted == nil else { return }
+        log.correct(known.termRuns, through: known.lastIndex)
+        memberships.correct(known.configurationEntries, through: known.lastIndex)
+        membershipChanged()
+        liftHole(&effects)
+    }
+
+    private mutating func liftHole(_ effects: inout [RaftEffect]) {
         holeIndex = nil
         fence.remove(.noCampaign)
         acknowledgeDurable(&effects)

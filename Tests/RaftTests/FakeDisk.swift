@@ -78,6 +78,13 @@ struct FakeDisk {
         (snapshotIndex, snapshotTerm, self.membership) = (index, term, membership)
     }
 
+    /// The whole log, as one without holes tells it.
+    var known: KnownLog {
+        let state = recovered()
+        return KnownLog(
+            termRuns: state.termRuns, configurationEntries: state.configurationEntries, lastIndex: state.lastIndex)
+    }
+
     func recovered(fence: Fence = [], holeIndex: LogIndex? = nil) -> RecoveredState {
         var runs: [TermRun] = []
         var changes: [(LogIndex, Membership)] = []

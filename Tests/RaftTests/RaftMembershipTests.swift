@@ -124,9 +124,33 @@ struct RaftMembershipTests {
         cluster.propose(1, "x")
         cluster.settle(cut: [replica(2)])
         #expect(cluster[1].commit < cluster[1].lastIndex && cluster[3].commit <= LogIndex(3))
-        cluster.act(replica(3)) { $0.holeRepaired(&$2) }
+        let known = cluster.nodes[cluster.position(replica(3))].disk.known
+        cluster.act(replica(3)) { $0.holeRepaired(known, &$2) }
         cluster.settle(cut: [replica(2)])
         #expect(match() == cluster[1].lastIndex && cluster[1].commit == cluster[1].lastIndex)
+    }
+
+    @Test("what recovery guesses of a hole gives way to what the repaired log says: terms and memberships")
+    func guessedHole() {
+        func runs(_ list: [(UInt64, UInt64)]) -> [TermRun] {
+            list.map { TermRun(firstIndex: LogIndex($0.0), term: Term($0.1)) }
+        }
+        let (three, two) = (
+            Membership(voters: [replica(1), replica(2), replica(3)]), Membership(voters: [replica(1), replica(3)])
+        )
+        // Entries 2 to 6 are lost, among them two changes of term and one of membership; 7 and 8 are there.
+        let state = RecoveredState(
+            hardState: HardState(term: Term(5), vote: nil, commit: .zero), membership: three,
+            termRuns: runs([(1, 1), (7, 5)]), lastIndex: LogIndex(8), fence: .noCampaign, holeIndex: LogIndex(2))
+        var raft = RaftReplica(
+            group: TestCluster.group, me: replica(1), recovered: state, preferred: nil, seed: 1, now: MonotonicTime(1))
+        var effects: [RaftEffect] = []
+        raft.holeRepaired(
+            KnownLog(
+                termRuns: runs([(1, 1), (3, 2), (5, 4), (7, 5)]), configurationEntries: [(LogIndex(4), two)],
+                lastIndex: LogIndex(8)), &effects)
+        #expect((1...8).map { raft.term(at: LogIndex($0))?.rawValue } == [1, 1, 2, 2, 4, 4, 5, 5])
+        #expect(raft.membership == two && raft.fence.isEmpty)
     }
 
     @Test("a leader that finds a hole in its log hands over at once")
