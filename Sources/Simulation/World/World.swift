@@ -175,7 +175,10 @@ public final class World {
         case .fault(let number): begin(plan[number])
         case .heal(let number): heal(number)
         case .start(let node, let life):
-            if machines[node].life == life, !machines[node].isUp { start(machines[node]) }
+            // A start may have been due when the node was given up for good.
+            if machines[node].life == life, !machines[node].isUp, !machines[node].isDeadForEver {
+                start(machines[node])
+            }
         case .drained(let node, let life): drained(machines[node], life)
         case .interval:
             checker.interval()
