@@ -52,16 +52,18 @@ int suanpan_reserve_space(int file, uint64_t bytes) {
     return 0;
 }
 
-int suanpan_write_zeros(int file, uint64_t bytes) {
-    static const char zeros[1 << 20];
-    for (uint64_t done = 0; done < bytes;) {
-        size_t part = bytes - done < sizeof zeros ? (size_t)(bytes - done) : sizeof zeros;
-        ssize_t written = pwrite(file, zeros, part, (off_t)done);
+const int suanpan_direct_io = O_DIRECT;
+
+int suanpan_write_zeros(int file, uint64_t offset, size_t count) {
+    // Of a file opened with O_DIRECT the kernel takes aligned memory only.
+    static const _Alignas(4096) char zeros[1 << 19];
+    while (count > 0) {
+        ssize_t written = pwrite(file, zeros, count < sizeof zeros ? count : sizeof zeros, (off_t)offset);
         if (written < 0 && errno == EINTR) continue;
         if (written < 0) return errno;
-        done += (uint64_t)written;
-        int code = suanpan_sync_data(file);
-        if (code != 0) return code;
+        if (written == 0) return ENOSPC;
+        offset += (uint64_t)written;
+        count -= (size_t)written;
     }
     return 0;
 }

@@ -15,6 +15,14 @@ public enum FileName: Hashable, Sendable, CustomStringConvertible {
     /// A snapshot that is being received from a peer.
     case snapshotIncoming(ShardID, LogIndex)
 
+    /// A segment or the file that becomes the next one: always written in whole blocks.
+    public var isSegment: Bool {
+        switch self {
+        case .segment, .spareSegment: true
+        default: false
+        }
+    }
+
     public var description: String {
         switch self {
         case .identity: "identity"

@@ -12,6 +12,7 @@ enum Waiter {
     case segmentNamed
     case spareStep
     case spareReady
+    case spareFilled(through: Int)
     case freeSpace
     case readPart(job: UInt64, part: Int)
     case tableFooter(segment: UInt64)
@@ -47,6 +48,7 @@ extension NodeLog {
         case .segmentNamed: if succeeded(result, &events) { segmentNamed(&ops) }
         case .spareStep: spareStep(result, last: false, &ops, &events)
         case .spareReady: spareStep(result, last: true, &ops, &events)
+        case .spareFilled(let through): spareFilled(result, through: through, &ops, &events)
         case .freeSpace:
             freeSpaceAsked = false
             if case .number(let bytes) = result { freeSpaceKnown(bytes, &ops, &events) }

@@ -139,6 +139,7 @@ extension NodeLog {
             InFlightGroup(
                 through: through, end: lastAddress, bytes: bytes,
                 isLifeOpening: flags & GroupHeader.lifeOpeningFlag != 0, filled: filled))
+        fillSpare(&ops)
         bytesSinceFreeSpace += length
         if bytesSinceFreeSpace >= options.freeSpaceIntervalBytes { checkFreeSpace(&ops) }
     }

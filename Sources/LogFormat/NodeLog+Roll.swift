@@ -15,6 +15,22 @@ enum Roll: Hashable {
     case renaming
 }
 
+/// How far the spare segment's reserved space holds written zeros.
+///
+/// They are written at the pace at which the active segment fills, a piece at a time: when it is full the next one is
+/// ready, and no sync ever stands behind a long queue of zeros. They save time only: a segment that came into use before
+/// the last piece is as good.
+struct SpareFilling {
+    static let pieceBytes = 512 << 10
+    /// How far the zeros are ahead of what is written to the active segment.
+    static let lead = 4 * pieceBytes
+
+    var through = 0
+    var isUnderWay = false
+
+    func isWhole(_ options: NodeLog.Options) -> Bool { through == options.segmentBytes }
+}
+
 /// The next segment's file, made ahead of need.
 enum Spare: Hashable {
     case none
@@ -35,9 +51,11 @@ extension NodeLog {
                 emit(.write(file, offset: UInt64(offset), [slab]), .write, .logWrite, &ops)
             }
             emit(.sync(file), .write, .sealed, &ops)
-        case .awaitingSpare where spare == .ready:
+        // Zeros still under way would land on the segment's first groups.
+        case .awaitingSpare where spare == .ready && !filling.isUnderWay && (active.size > 0 || filling.isWhole(options)):
             roll = .renaming
             spare = .none
+            filling = SpareFilling()
             emit(.rename(from: .spareSegment, to: .segment(active.number + 1)), .write, .logWrite, &ops)
             emit(.syncDirectory, .write, .segmentNamed, &ops)
         case .awaitingSpare where spare == .none:
@@ -121,21 +139,47 @@ extension NodeLog {
     ) {
         if case .failed(let error) = result {
             guard spare == .preparing else { return }
-            spare = .failed
-            emit(.remove(.spareSegment), .background, .ignore, &ops)
-            if error.code == DiskError.noSpaceCode {
-                if !isFull {
-                    isFull = true
-                    events.append(.diskFull(freeBytes: 0))
-                }
-            } else {
-                fail(error, &events)
-            }
+            spareLost(error, &ops, &events)
         } else if last, spare == .preparing {
             emit(.close(.spareSegment), .background, .ignore, &ops)
             spare = .ready
+            filling.through = SegmentHeader.bytes
+            fillSpare(&ops)
             advanceRoll(&ops)
         }
+    }
+
+    /// Has the next piece of the spare segment filled, if it is behind. The very first segment is filled before its use: nothing
+    /// is written meanwhile that could set the pace.
+    mutating func fillSpare(_ ops: inout [DiskOperation]) {
+        let isFirst = active.size == 0
+        let goal = isFirst ? options.segmentBytes : min(active.end + SpareFilling.lead, options.segmentBytes)
+        // A change of segments waits for no more than the piece under way.
+        guard spare == .ready, !filling.isUnderWay, filling.through < goal, roll == .none || isFirst else { return }
+        let count = min(SpareFilling.pieceBytes, options.segmentBytes - filling.through)
+        filling.isUnderWay = true
+        let piece = DiskOperation.Kind.fill(.spareSegment, offset: UInt64(filling.through), count: count)
+        emit(piece, .background, .spareFilled(through: filling.through + count), &ops)
+    }
+
+    mutating func spareFilled(
+        _ result: DiskCompletion.Result, through: Int, _ ops: inout [DiskOperation], _ events: inout [LogEvent]
+    ) {
+        filling.isUnderWay = false
+        if case .failed(let error) = result { return spareLost(error, &ops, &events) }
+        filling.through = through
+        fillSpare(&ops)
+        advanceRoll(&ops)
+    }
+
+    /// The spare segment could not be made: for want of space it is tried again, anything else ends the process.
+    private mutating func spareLost(_ error: DiskError, _ ops: inout [DiskOperation], _ events: inout [LogEvent]) {
+        spare = .failed
+        emit(.remove(.spareSegment), .background, .ignore, &ops)
+        guard error.code == DiskError.noSpaceCode else { return fail(error, &events) }
+        guard !isFull else { return }
+        isFull = true
+        events.append(.diskFull(freeBytes: 0))
     }
 
     // MARK: - Free space

@@ -68,6 +68,7 @@ public struct NodeLog {
     var active = ActiveSegment()
     var roll = Roll.none
     var spare = Spare.none
+    var filling = SpareFilling()
     /// High 24 bits of every group number: how often the directory was opened.
     var life: UInt64 = 0
     var lifeStart = LogAddress.zero

@@ -10,6 +10,7 @@ struct DiskPerformer: ~Copyable {
     private let faults: DiskFaults?
     private var files: OpenFiles
     private var buffer: [UInt8] = []
+    private var blocks = BlockBuffer()
     /// The write or sync of the log that failed. What the page cache holds after it is unknown, so nothing may succeed.
     private var broken: DiskError?
     /// Names that this thread removed or renamed since `takeChangedNames`.
@@ -59,11 +60,7 @@ struct DiskPerformer: ~Copyable {
         case .open(let name, let create): _ = try file(name, create: create)
         case .preallocate(let name, let bytes):
             try check(suanpan_reserve_space(try file(name), bytes), "cannot reserve \(bytes) bytes for", name)
-            // Space that is only reserved costs every later sync a change of the file's extents: half its time on ext4.
-            // Where nobody waits, the zeros are written now.
-            if lane == .background {
-                try check(suanpan_write_zeros(try file(name), bytes), "cannot write zeros to", name)
-            }
+        case .fill(let name, let offset, let count): try fill(name, offset, count)
         case .write(let name, let offset, let slabs): try write(name, offset, slabs)
         case .sync(let name): try check(suanpan_sync_data(try file(name)), "fdatasync of", name)
         case .read(let name, let offset, let count): return .bytes(try read(name, offset, count))
@@ -109,6 +106,15 @@ struct DiskPerformer: ~Copyable {
     }
 
     private mutating func write(_ name: FileName, _ offset: UInt64, _ slabs: [Slab]) throws(DiskError) {
+        let count = slabs.reduce(0) { $0 + $1.count }
+        let wholeBlocks = offset % UInt64(BlockBuffer.blockBytes) == 0 && count % BlockBuffer.blockBytes == 0
+        if wholeBlocks, name.isSegment, let direct = files.directDescriptor(name) {
+            let code = blocks.gather(slabs, count) { vector in
+                var vector = vector
+                return suanpan_write_all(direct, &vector, 1, offset)
+            }
+            return try check(code, "write at \(offset) of", name)
+        }
         let file = try file(name)
         var vectors: [iovec] = []
         vectors.reserveCapacity(slabs.count)
@@ -119,6 +125,16 @@ struct DiskPerformer: ~Copyable {
         }
         let code = withExtendedLifetime(slabs) { suanpan_write_all(file, &vectors, Int32(vectors.count), offset) }
         try check(code, "write at \(offset) of", name)
+    }
+
+    private mutating func fill(_ name: FileName, _ offset: UInt64, _ count: Int) throws(DiskError) {
+        if let direct = files.directDescriptor(name) {
+            return try check(suanpan_write_zeros(direct, offset, count), "cannot write zeros to", name)
+        }
+        let file = try file(name)
+        try check(suanpan_write_zeros(file, offset, count), "cannot write zeros to", name)
+        // Through the page cache they would reach the disk all at once some day, and the syncs of other files would wait.
+        try check(suanpan_sync_data(file), "fdatasync of", name)
     }
 
     private mutating func read(_ name: FileName, _ offset: UInt64, _ count: Int) throws(DiskError) -> Slab {

@@ -1,3 +1,4 @@
+import CPlatform
 import Glibc
 import LogFormat
 
@@ -5,6 +6,8 @@ import LogFormat
 struct OpenFiles: ~Copyable {
     private struct Entry {
         var file: Int32
+        /// Descriptor that passes the page cache by; `nil` until it is asked for, −1 where the file system has none.
+        var direct: Int32?
         var lastUse: UInt64
     }
 
@@ -17,7 +20,7 @@ struct OpenFiles: ~Copyable {
     init(directory: Int32) { self.directory = directory }
 
     deinit {
-        for entry in entries.values { Glibc.close(entry.file) }
+        for entry in entries.values { Self.close(entry) }
     }
 
     /// The descriptor of a file, opened if it is not; the errno where that fails.
@@ -36,8 +39,23 @@ struct OpenFiles: ~Copyable {
         return .success(file)
     }
 
+    /// A second descriptor of the file, for whole blocks that go straight to the device; `nil` where its file system cannot
+    /// do that.
+    mutating func directDescriptor(_ name: FileName) -> Int32? {
+        guard case .success = descriptor(name) else { return nil }
+        if entries[name]!.direct == nil {
+            entries[name]!.direct = openat(directory, name.description, O_RDWR | O_CLOEXEC | suanpan_direct_io)
+        }
+        return entries[name]!.direct.flatMap { $0 < 0 ? nil : $0 }
+    }
+
     mutating func close(_ name: FileName) {
-        if let entry = entries.removeValue(forKey: name) { Glibc.close(entry.file) }
+        if let entry = entries.removeValue(forKey: name) { Self.close(entry) }
+    }
+
+    private static func close(_ entry: Entry) {
+        Glibc.close(entry.file)
+        if let direct = entry.direct, direct >= 0 { Glibc.close(direct) }
     }
 
     struct Failure: Error {

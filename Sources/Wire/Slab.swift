@@ -55,9 +55,9 @@ public struct SlabBuilder: ~Copyable {
     public let capacity: Int
     public private(set) var count = 0
 
-    /// Page aligned, so that a slab can be written with direct I/O.
+    /// As malloc aligns: page alignment would cost every small slab a page's neighbourhood and a slow path.
     fileprivate static func allocate(_ capacity: Int) -> UnsafeMutableRawPointer {
-        .allocate(byteCount: max(capacity, 64), alignment: 4_096)
+        .allocate(byteCount: max(capacity, 64), alignment: 16)
     }
 
     public init(capacity: Int) {

@@ -146,6 +146,10 @@ final class LogNode {
             withFile(name, create ? O_RDWR | O_CREAT : O_RDWR) { _ in }
         case .preallocate(let name, let bytes):
             withFile(name, O_RDWR) { file in _ = size(name) < Int(bytes) ? ftruncate(file, off_t(bytes)) : 0 }
+        case .fill(let name, let offset, let count):
+            withFile(name, O_RDWR) { file in
+                precondition(pwrite(file, [UInt8](repeating: 0, count: count), count, off_t(offset)) == count)
+            }
         case .write(let name, let offset, let slabs):
             withFile(name, O_RDWR) { file in
                 var at = Int(offset)

@@ -78,25 +78,10 @@ struct ClusterTests {
         }
         #expect(sum > 0)
         let participant = scenario.participants[creditor]
-        let home = cluster.topology.slots.home(of: participant)
-        func posted() -> Int128? {
-            guard let leader = cluster.leader(of: home) else { return nil }
-            let reader = TestClient([.regulator("test")])
-            cluster.connect(reader, to: leader)
-            var writer = WireWriter()
-            PositionRequest(participant: participant).encode(request: 9, into: &writer)
-            cluster.send(writer.bytes, from: reader)
-            cluster.run(milliseconds: 100)
-            for (header, body) in reader.frames where header.type == .positionReply {
-                let reply = body.withUnsafeBytes { try? PositionReply.decode($0) }
-                return reply?.rows.reduce(0) { $0 + $1.postedCredits }
-            }
-            return nil
-        }
-        let arrived = cluster.reaches(posted() == Int128(sum))
+        let arrived = cluster.reaches(scenario.postedCredits(of: participant) == Int128(sum))
         #expect(arrived)
         cluster.run(milliseconds: 2_000)
-        #expect(posted() == Int128(sum))
+        #expect(scenario.postedCredits(of: participant) == Int128(sum))
     }
 
     @Test("refuse what no certificate, shard or format allows, and decide nothing of it")

@@ -88,6 +88,9 @@ final class MemoryDisk {
                 synced[name, default: []].append(contentsOf: repeatElement(0, count: missing))
             }
             return .done
+        case .fill(let name, let offset, let count):
+            files[name]!.replaceSubrange(Int(offset)..<Int(offset) + count, with: repeatElement(0, count: count))
+            return .done
         case .write(let name, let offset, let slabs):
             var position = Int(offset)
             written += slabs.reduce(0) { $0 + $1.count }

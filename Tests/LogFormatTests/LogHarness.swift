@@ -43,11 +43,11 @@ struct LogHarness {
         ops = []
     }
 
-    /// Performs one operation of either lane; false where there is none.
+    /// Performs one operation of either lane; false where there is none. A lane stands still before one that is held.
     @discardableResult
-    mutating func step() -> Bool {
+    mutating func step(holding isHeld: (DiskOperation.Kind) -> Bool = { _ in false }) -> Bool {
         collect()
-        let busy = lanes.indices.filter { !lanes[$0].isEmpty }
+        let busy = lanes.indices.filter { lanes[$0].first.map { !isHeld($0.kind) } ?? false }
         guard !busy.isEmpty else { return false }
         let lane = busy[Int(random.below(UInt64(busy.count)))]
         let op = lanes[lane].removeFirst()
@@ -57,9 +57,9 @@ struct LogHarness {
     }
 
     /// Performs everything, flushing as a loop does at the end of each turn.
-    mutating func settle() {
+    mutating func settle(holding isHeld: (DiskOperation.Kind) -> Bool = { _ in false }) {
         log.flush(&ops)
-        while step() { log.flush(&ops) }
+        while step(holding: isHeld) { log.flush(&ops) }
     }
 
     mutating func takeEvents() -> [LogEvent] {

@@ -202,6 +202,31 @@ private let two = ShardID(2)
         #expect(harness.disk.exists(.spareSegment))
     }
 
+    @Test func zerosForTheNextSegmentNeverMeetItsGroups() throws {
+        var harness = try LogHarness.fresh(segmentBytes: 64 << 10)
+        let isFill = { (kind: DiskOperation.Kind) in if case .fill = kind { true } else { false } }
+        var next: UInt64 = 1
+        while harness.disk.segmentNumbers.count < 2 {
+            harness.log.append([sample(next, 1, bytes: 6_000)], shard: one)
+            harness.settle(holding: isFill)
+            next += 1
+        }
+        // The active segment fills up while a piece of zeros is under way: the next one is not taken into use before it is there.
+        for _ in 0..<40 {
+            harness.log.append([sample(next, 1, bytes: 6_000)], shard: one)
+            harness.settle(holding: isFill)
+            next += 1
+        }
+        #expect(harness.disk.segmentNumbers == [1, 2])
+        #expect(harness.log.unsyncedBytes > 0)
+        harness.settle()
+        #expect(harness.disk.segmentNumbers.count > 2)
+        #expect(harness.log.unsyncedBytes == 0)
+        harness.recover()
+        let read = harness.readAll(one, from: LogIndex(1), through: LogIndex(next - 1))
+        #expect(read == (1..<next).map { sample($0, 1, bytes: 6_000) })
+    }
+
     @Test func recordsAreFoundByOrdinal() throws {
         var harness = try LogHarness.fresh(segmentBytes: 256 << 10)
         var ordinal: UInt64 = 0

@@ -42,6 +42,9 @@ struct SimulatedDisk {
             guard let file = names[name] else { return missing(name) }
             if bytes > freeBytes { return .failed(DiskError(code: DiskError.noSpaceCode, message: "no space")) }
             files[file]!.grow(to: Int(bytes))
+        case .fill(let name, let offset, let count):
+            guard let file = names[name] else { return missing(name) }
+            files[file]!.write([UInt8](repeating: 0, count: count), at: Int(offset))
         case .write(let name, let offset, let slabs):
             guard let file = names[name] else { return missing(name) }
             var at = Int(offset)

@@ -76,6 +76,29 @@ struct DiskThreadsTests {
         #expect(try #require(disk.perform(.freeSpace).number) > 0)
     }
 
+    @Test func wholeBlocksPassThePageCacheByAndAreReadBack() throws {
+        let disk = try Disk(temporary.path)
+        // Larger than the memory that the blocks are gathered in at first, and in parts of any length.
+        let block = (0..<5 << 18).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 8) }
+        let parts = [Slab(Array(block[..<1_000])), .empty, Slab(Array(block[1_000...]))]
+        let results = disk.perform([
+            .open(.spareSegment, create: true), .preallocate(.spareSegment, bytes: 2 << 20),
+            .write(.spareSegment, offset: 4_096, parts), .fill(.spareSegment, offset: 8_192, count: 8_192),
+            .sync(.spareSegment),
+        ])
+        #expect(results.allSatisfy { $0.isDone })
+        var expected = [UInt8](repeating: 0, count: 4_096) + block
+        expected.replaceSubrange(8_192..<16_384, with: repeatElement(0, count: 8_192))
+        #expect(disk.perform(.read(.spareSegment, offset: 0, count: expected.count), lane: .read).bytes == expected)
+        // Written again under another name, over what the read above left in the page cache.
+        _ = disk.perform([
+            .rename(from: .spareSegment, to: .segment(1)),
+            .write(.segment(1), offset: 8_192, [Slab([UInt8](repeating: 9, count: 4_096))]), .sync(.segment(1)),
+        ])
+        expected.replaceSubrange(8_192..<12_288, with: repeatElement(9, count: 4_096))
+        #expect(disk.perform(.read(.segment(1), offset: 0, count: expected.count), lane: .read).bytes == expected)
+    }
+
     @Test func filesAreListedRenamedAndRemoved() throws {
         let disk = try Disk(temporary.path)
         let name = FileName.checkpoint(ShardID(2), LogIndex(77))

@@ -27,9 +27,11 @@ uint64_t suanpan_resident_bytes(void);
 /// grows.
 int suanpan_reserve_space(int file, uint64_t bytes);
 
-/// Writes zeros over the first `bytes` of a file, a MiB at a time and each made durable before the next, so that the syncs of
-/// other files never stand behind a long queue.
-int suanpan_write_zeros(int file, uint64_t bytes);
+/// O_DIRECT, which Swift does not see: whole blocks pass the page cache by.
+extern const int suanpan_direct_io;
+
+/// Writes `count` zeros at `offset`.
+int suanpan_write_zeros(int file, uint64_t offset, size_t count);
 
 /// Writes all of the vectors at `offset`, however often the system takes a part. Changes the vectors.
 int suanpan_write_all(int file, struct iovec *vectors, int count, uint64_t offset);

@@ -60,6 +60,11 @@ final class SimulatedDisk: DiskView {
                 $0.extend(to: Int(bytes))
                 return .done
             }
+        case .fill(let name, let offset, let count):
+            return with(name) {
+                $0.fill(Int(offset)..<Int(offset) + count)
+                return .done
+            }
         case .write(let name, let offset, let slabs): return write(name, Int(offset), slabs)
         case .sync(let name):
             if failsNextSync {

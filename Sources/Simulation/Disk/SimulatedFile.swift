@@ -38,6 +38,13 @@ final class SimulatedFile {
         }
     }
 
+    /// Writes zeros. Where there are zeros already nothing changes, whatever becomes of the write.
+    func fill(_ range: Range<Int>) {
+        let isZero = bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]).allSatisfy { $0 == 0 } }
+        guard !isZero else { return }
+        [UInt8](repeating: 0, count: range.count).withUnsafeBytes { write($0, at: range.lowerBound) }
+    }
+
     /// Notes that one operation wrote this range: what damage later picks from.
     func wrote(_ range: Range<Int>) { unsettled.append(range) }
 

@@ -28,6 +28,8 @@ final class CheckedDisk: DiskView {
             let missing = max(0, Int(bytes) - files[name, default: []].count)
             files[name, default: []].append(contentsOf: repeatElement(0, count: missing))
             synced[name, default: []].append(contentsOf: repeatElement(0, count: missing))
+        case .fill(let name, let offset, let count):
+            files[name]!.replaceSubrange(Int(offset)..<Int(offset) + count, with: repeatElement(0, count: count))
         case .write(let name, let offset, let slabs):
             var position = Int(offset)
             let end = slabs.reduce(position) { $0 + $1.count }
