@@ -15,6 +15,7 @@ public struct OutputQueue {
     private var closed: [Part] = []
     private var open = WireWriter()
     public private(set) var byteCount = 0
+    private static let firstBytes = 480
 
     public init() {}
 
@@ -50,14 +51,17 @@ public struct OutputQueue {
     public mutating func drain() -> [Part] {
         closeOpen()
         byteCount = 0
-        defer { closed.removeAll(keepingCapacity: true) }
-        return closed
+        var parts: [Part] = []
+        swap(&parts, &closed)
+        return parts
     }
 
     @usableFromInline
     mutating func takeOpen() -> WireWriter {
-        let writer = open
-        open = WireWriter()
+        var writer = WireWriter()
+        swap(&writer, &open)
+        // Most frames are small: one allocation instead of one per doubling.
+        if writer.bytes.capacity == 0 { writer.bytes.reserveCapacity(Self.firstBytes) }
         return writer
     }
 
