@@ -9,9 +9,12 @@ extension Engine {
     /// same call.
     func drainLogEvents() {
         while !logEvents.isEmpty {
-            let events = logEvents
-            logEvents.removeAll(keepingCapacity: true)
+            var events: [LogEvent] = []
+            swap(&events, &spareLogEvents)
+            swap(&events, &logEvents)
             for event in events { handle(event) }
+            events.removeAll(keepingCapacity: true)
+            swap(&events, &spareLogEvents)
         }
     }
 

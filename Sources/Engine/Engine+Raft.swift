@@ -9,9 +9,12 @@ extension Engine {
     /// Handles the effects that a call into `group.raft` left behind, and those that handling them causes.
     func process(_ group: Group) {
         guard !raftEffects.isEmpty else { return saveFence(of: group) }
-        let effects = raftEffects
-        raftEffects.removeAll(keepingCapacity: true)
+        var effects: [RaftEffect] = []
+        swap(&effects, &spareRaftEffects)
+        swap(&effects, &raftEffects)
         for effect in effects { handle(effect, of: group) }
+        effects.removeAll(keepingCapacity: true)
+        swap(&effects, &spareRaftEffects)
         process(group)
     }
 
@@ -75,13 +78,13 @@ extension Engine {
 
     /// The log is durable up to `place`: releases what waited for that, once per group.
     func durable(through place: LogSequence) {
-        var last: [PersistSequence?] = Array(repeating: nil, count: groups.count)
         while let first = persists.first, first.log <= place {
-            last[Int(first.group.shard.rawValue)] = first.raft
+            first.group.persisted = first.raft
             persists.removeFirst()
         }
         for group in held {
-            guard let sequence = last[Int(group.shard.rawValue)] else { continue }
+            guard let sequence = group.persisted else { continue }
+            group.persisted = nil
             group.raft.persisted(through: sequence, now: now, &raftEffects)
             process(group)
         }

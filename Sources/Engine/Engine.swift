@@ -79,6 +79,9 @@ public final class Engine {
     /// Free bytes of the data directory's file system, as last read.
     public internal(set) var freeBytes: UInt64?
     var raftEffects: [RaftEffect] = []
+    /// Empty lists whose memory the next effects and events use.
+    var spareRaftEffects: [RaftEffect] = []
+    var spareLogEvents: [LogEvent] = []
     /// From closing an entry to applying it, of entries that this node proposed, since the last `takeCommitTimes`.
     var commitTimes: [MonotonicTime.Span] = []
     /// Credit frames for a shard that this very node leads: delivered at the end of the turn, like any other.
@@ -181,8 +184,9 @@ public final class Engine {
 
     /// Takes the effects collected so far.
     public func takeEffects() -> EngineEffects {
-        defer { effects = EngineEffects() }
-        return effects
+        var taken = EngineEffects()
+        swap(&taken, &effects)
+        return taken
     }
 
     // MARK: Shared by the extensions

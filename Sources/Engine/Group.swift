@@ -19,6 +19,8 @@ class Group {
     private(set) var applied: LogIndex
     var appliedTerm: Term
     var commit: LogIndex
+    /// The last persist effect that the log has just made durable, until it is told to `raft`.
+    var persisted: PersistSequence?
     /// An asynchronous read of committed entries that memory no longer holds is under way.
     var isReading = false
     /// Set while this replica leads and has applied its own term's first entry: only then is its state the newest
