@@ -8,6 +8,12 @@ public protocol DataFiles: AnyObject {
     func size(of name: String) -> Int?
     /// Fills `buffer` from `offset` on; the bytes read, fewer at the end of the file.
     func read(_ name: String, _ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int
+    /// All bytes of a file where they stand, valid until it is next changed; `nil` where they have no such place.
+    func contents(of name: String) -> UnsafeRawBufferPointer?
+}
+
+extension DataFiles {
+    public func contents(of name: String) -> UnsafeRawBufferPointer? { nil }
 }
 
 /// A file opened for reading only; nothing here ever writes, locks or creates.
@@ -46,9 +52,17 @@ final class DataFile {
         return fstat(descriptor, &status) == 0 ? Int(status.st_size) : 0
     }
 
+    /// The bytes of a file in memory, which need no copy; `nil` where there are none.
+    var contents: UnsafeRawBufferPointer? { memory?.contents(of: path) }
+
     /// Fills `buffer` from `offset` on; the bytes read, fewer at the end of the file or where the disk refuses.
     func read(_ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
-        if let memory { return memory.read(path, offset, into: buffer) }
+        if let memory {
+            guard let contents else { return memory.read(path, offset, into: buffer) }
+            let count = max(0, min(buffer.count, contents.count - offset))
+            if count > 0 { buffer.copyMemory(from: contents.slice(offset, count)) }
+            return count
+        }
         var done = 0
         while done < buffer.count {
             let count = pread(descriptor, buffer.baseAddress! + done, buffer.count - done, off_t(offset + done))

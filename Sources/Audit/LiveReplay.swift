@@ -42,9 +42,9 @@ public final class LiveReplay {
     private let findings = Findings()
     private let streams: StreamBook
     private let directory: DirectoryModel
-    private var entries: [Entries] = []
-    private var models: [ShardModel] = []
-    private var directoryTime: UInt64 = 0
+    @exclusivity(unchecked) private var entries: [Entries] = []
+    @exclusivity(unchecked) private var models: [ShardModel] = []
+    @exclusivity(unchecked) private var directoryTime: UInt64 = 0
 
     /// - Parameter fingerprintMask: bits of fingerprints that the ledgers keep, where tests force collisions.
     public init(topology: ClusterTopology, fingerprintMask: UInt64 = .max) {

@@ -64,16 +64,16 @@ public final class LogFollower {
     public let replica: ReplicaID
     private let cluster: ClusterID
     private let shardCount: Int
-    private var logs: [ReplicaLog]
-    private var votes: [DurableVote]
-    private var votesChanged = false
+    @exclusivity(unchecked) private var logs: [ReplicaLog]
+    @exclusivity(unchecked) private var votes: [DurableVote]
+    @exclusivity(unchecked) private var votesChanged = false
     /// Written and not synced, oldest first.
-    private var pending: [Group] = []
+    @exclusivity(unchecked) private var pending: [Group] = []
     /// Where the last group that is durable ends; zero where nobody knows.
-    private var durableEnd = LogPlace(0)
-    private var reader: NodeReader?
+    @exclusivity(unchecked) private var durableEnd = LogPlace(0)
+    @exclusivity(unchecked) private var reader: NodeReader?
     /// By shard: the last entry of the last scan.
-    private var scannedThrough: [UInt64] = []
+    @exclusivity(unchecked) private var scannedThrough: [UInt64] = []
     private let findings = Findings()
 
     public init(replica: ReplicaID, cluster: ClusterID, shardCount: Int) {

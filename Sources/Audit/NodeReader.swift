@@ -13,17 +13,17 @@ final class NodeReader {
 
     private(set) var replica: ReplicaID?
     /// By shard; a shard without records has an empty log.
-    private(set) var logs: [ReplicaLog]
-    private(set) var hasRecords: [Bool]
-    private(set) var bytesRead = 0
+    @exclusivity(unchecked) private(set) var logs: [ReplicaLog]
+    @exclusivity(unchecked) private(set) var hasRecords: [Bool]
+    @exclusivity(unchecked) private(set) var bytesRead = 0
 
-    private var walk: SegmentWalk?
-    private var lives: [UInt64: LogPlace] = [:]
-    private var highestSynced = LogPlace(0)
+    @exclusivity(unchecked) private var walk: SegmentWalk?
+    @exclusivity(unchecked) private var lives: [UInt64: LogPlace] = [:]
+    @exclusivity(unchecked) private var highestSynced = LogPlace(0)
     /// The log was cut while it was read: what was read holds no longer.
-    private(set) var isStale = false
+    @exclusivity(unchecked) private(set) var isStale = false
     /// By shard, the last hard state that could be read.
-    private(set) var hardStates: [LogRecord?]
+    @exclusivity(unchecked) private(set) var hardStates: [LogRecord?]
 
     init(
         node: NodeID, directory: String, files memory: (any DataFiles)? = nil, cluster: ClusterID, shardCount: Int,
@@ -188,13 +188,20 @@ final class NodeReader {
     private func sweep(_ walk: SegmentWalk, _ replica: ReplicaID, _ bounds: inout SegmentWalk.Bounds) {
         var headers: [GroupHeader] = []
         let size = walk.file.size
-        let raw = buffer.prefix(GroupHeader.size)
+        let buffer = buffer.prefix(GroupHeader.size)
+        let contents = walk.file.contents
         for offset in stride(from: SegmentHeader.size, to: size, by: GroupHeader.alignment) {
-            guard walk.file.read(offset, into: raw) == GroupHeader.size, raw[0] != 0 else { continue }
+            var raw = UnsafeRawBufferPointer(buffer)
+            if let contents {
+                guard offset + GroupHeader.size <= contents.count else { continue }
+                raw = contents.slice(offset, GroupHeader.size)
+            } else {
+                guard walk.file.read(offset, into: buffer) == GroupHeader.size else { continue }
+            }
+            guard raw[0] != 0 else { continue }
             let place = LogPlace(segment: walk.number, offset: offset)
             guard
-                let header = GroupHeader(
-                    UnsafeRawBufferPointer(raw), at: place, cluster: cluster, replica: replica, fileSize: size)
+                let header = GroupHeader(raw, at: place, cluster: cluster, replica: replica, fileSize: size)
             else { continue }
             headers.append(header)
             bounds.lives[header.life] = header.lifeStart

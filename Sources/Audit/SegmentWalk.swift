@@ -4,6 +4,8 @@ import ClearingModel
 final class FileWindow {
     private let file: DataFile
     private let buffer: ScratchBuffer
+    /// Of a file in memory: then no window is needed.
+    private let contents: UnsafeRawBufferPointer?
     private var start = 0
     private var filled = 0
     private(set) var bytesRead = 0
@@ -11,10 +13,12 @@ final class FileWindow {
     init(_ file: DataFile, _ buffer: ScratchBuffer) {
         self.file = file
         self.buffer = buffer
+        contents = file.contents
     }
 
     /// `count` bytes at `offset`, valid until the next call; `nil` where the file has fewer.
     func bytes(_ offset: Int, _ count: Int) -> UnsafeRawBufferPointer? {
+        if let contents { return offset + count <= contents.count ? contents.slice(offset, count) : nil }
         if offset < start || offset + count > start + filled {
             let target = buffer.prefix(max(count, file.windowBytes))
             start = offset

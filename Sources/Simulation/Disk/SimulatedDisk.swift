@@ -14,15 +14,15 @@ final class SimulatedDisk: DiskView {
         case removed(FileName, SimulatedFile)
     }
 
-    private var files: [FileName: SimulatedFile] = [:] {
+    @exclusivity(unchecked) private var files: [FileName: SimulatedFile] = [:] {
         didSet { sortedNames = nil }
     }
-    private var sortedNames: [FileName]?
+    @exclusivity(unchecked) private var sortedNames: [FileName]?
     /// Texts of names seen so far.
-    private var texts: [FileName: String] = [:]
-    private var unsyncedNames: [NameChange] = []
+    @exclusivity(unchecked) private var texts: [FileName: String] = [:]
+    @exclusivity(unchecked) private var unsyncedNames: [NameChange] = []
     /// Pages that the device cannot read any more.
-    private var unreadable: [(file: FileName, page: Int)] = []
+    @exclusivity(unchecked) private var unreadable: [(file: FileName, page: Int)] = []
     var isFull = false
     /// The next write or sync fails, once.
     var failsNextWrite = false
@@ -45,14 +45,15 @@ final class SimulatedDisk: DiskView {
         return text
     }
 
-    func bytes(_ name: FileName) -> [UInt8] { files[name]?.bytes ?? [] }
+    func bytes(_ name: FileName) -> [UInt8] { files[name].map { Array($0.contents) } ?? [] }
+    func contents(_ name: FileName) -> UnsafeRawBufferPointer? { files[name]?.contents }
     var isEmpty: Bool { files.isEmpty }
 
     // MARK: Operations
 
     func perform(_ kind: DiskOperation.Kind) -> DiskCompletion.Result {
         switch kind {
-        case .list: return .names(names.map { FileEntry(name: $0, size: UInt64(files[$0]!.bytes.count)) })
+        case .list: return .names(names.map { FileEntry(name: $0, size: UInt64(files[$0]!.count)) })
         case .open(let name, let create): return open(name, create: create)
         case .preallocate(let name, let bytes):
             if isFull { return Self.full }
@@ -77,7 +78,7 @@ final class SimulatedDisk: DiskView {
                 return .done
             }
         case .read(let name, let offset, let count): return read(name, Int(offset), count)
-        case .size(let name): return with(name) { .number(UInt64($0.bytes.count)) }
+        case .size(let name): return with(name) { .number(UInt64($0.count)) }
         case .remove(let name):
             if let file = files.removeValue(forKey: name) { unsyncedNames.append(.removed(name, file)) }
             return .done
@@ -125,7 +126,7 @@ final class SimulatedDisk: DiskView {
         guard let file = files[name] else { return Self.missing }
         var position = offset
         let total = slabs.reduce(0) { $0 + $1.count }
-        if isFull, offset + total > file.bytes.count { return Self.full }
+        if isFull, offset + total > file.count { return Self.full }
         for slab in slabs {
             file.write(slab.bytes, at: position)
             position += slab.count
@@ -138,14 +139,14 @@ final class SimulatedDisk: DiskView {
 
     private func read(_ name: FileName, _ offset: Int, _ count: Int) -> DiskCompletion.Result {
         guard let file = files[name] else { return Self.missing }
-        let start = min(offset, file.bytes.count)
-        let range = start..<min(start + count, file.bytes.count)
+        let start = min(offset, file.count)
+        let range = start..<min(start + count, file.count)
         let hits = unreadable.contains {
             $0.file == name && $0.page * SimulatedFile.pageSize < range.upperBound
                 && ($0.page + 1) * SimulatedFile.pageSize > range.lowerBound
         }
         if hits { return Self.broken }
-        return .bytes(file.bytes[range].withUnsafeBytes { Slab(copying: $0) })
+        return .bytes(Slab(copying: UnsafeRawBufferPointer(rebasing: file.contents[range])))
     }
 
     // MARK: Faults

@@ -5,37 +5,35 @@ final class SimulatedFile {
     static let pageSize = 4_096
     static let sectorSize = 512
 
-    private(set) var bytes: [UInt8] = []
-    /// Contents as of the last sync of the pages written since, by page; `nil` for a page that did not exist then.
-    private var before: [Int: [UInt8]] = [:]
-    private var dirtyPages: [Int] = []
-    private var syncedCount = 0
+    /// Zeroed where no byte of the file is, so that a file grows without a copy.
+    private var storage = UnsafeMutableRawBufferPointer(start: nil, count: 0)
+    @exclusivity(unchecked) private(set) var count = 0
+    /// Pages from here on were never written: they are zeros.
+    @exclusivity(unchecked) private var blankFrom = 0
+    /// Pages written since the last sync, and where in `images` their contents as of that sync stand.
+    @exclusivity(unchecked) private var dirty: [(page: Int, image: Range<Int>)] = []
+    @exclusivity(unchecked) private var images: [UInt8] = []
+    /// By page: the number of syncs after which it was written first, so that nobody has to search for it.
+    @exclusivity(unchecked) private var dirtySince: [Int] = []
+    @exclusivity(unchecked) private var syncs = 1
+    @exclusivity(unchecked) private var syncedCount = 0
     /// Written ranges that a sync made durable, oldest first, as far as damage may choose among them.
-    private(set) var settled: [Range<Int>] = []
-    private var unsettled: [Range<Int>] = []
-
-    var isDirty: Bool { !dirtyPages.isEmpty || bytes.count != syncedCount }
+    @exclusivity(unchecked) private(set) var settled: [Range<Int>] = []
+    @exclusivity(unchecked) private var unsettled: [Range<Int>] = []
 
     init() {}
 
-    /// A copy that shares nothing, as of this moment.
-    init(copying other: SimulatedFile) {
-        bytes = other.bytes
-        before = other.before
-        dirtyPages = other.dirtyPages
-        syncedCount = other.syncedCount
-        settled = other.settled
-        unsettled = other.unsettled
-    }
+    deinit { storage.deallocate() }
+
+    /// What a process reads; valid until the file is next changed.
+    var contents: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: storage[..<count]) }
 
     func write(_ data: UnsafeRawBufferPointer, at offset: Int) {
         let end = offset + data.count
         guard data.count > 0 else { return }
         remember(offset..<end)
-        if bytes.count < end { bytes.append(contentsOf: repeatElement(0, count: end - bytes.count)) }
-        bytes.withUnsafeMutableBytes { target in
-            UnsafeMutableRawBufferPointer(rebasing: target[offset..<end]).copyMemory(from: data)
-        }
+        if count < end { grow(to: end) }
+        UnsafeMutableRawBufferPointer(rebasing: storage[offset..<end]).copyMemory(from: data)
     }
 
     /// Writes zeros. Where there are zeros already nothing changes, whatever becomes of the write.
@@ -50,53 +48,81 @@ final class SimulatedFile {
 
     /// Zeros up to `count`; as durable as the file's length.
     func extend(to count: Int) {
-        guard bytes.count < count else { return }
-        bytes.append(contentsOf: repeatElement(0, count: count - bytes.count))
+        if self.count < count { grow(to: count) }
+    }
+
+    private func grow(to count: Int) {
+        if count > storage.count {
+            let larger = UnsafeMutableRawBufferPointer.allocate(
+                byteCount: max(count, 2 * storage.count), alignment: 16)
+            larger.copyMemory(from: contents)
+            UnsafeMutableRawBufferPointer(rebasing: larger[self.count...]).initializeMemory(
+                as: UInt8.self, repeating: 0)
+            storage.deallocate()
+            storage = larger
+        }
+        self.count = count
+    }
+
+    private func cut(to count: Int) {
+        UnsafeMutableRawBufferPointer(rebasing: storage[count..<self.count]).initializeMemory(
+            as: UInt8.self, repeating: 0)
+        self.count = count
     }
 
     func sync() {
-        before.removeAll(keepingCapacity: true)
-        dirtyPages.removeAll(keepingCapacity: true)
-        syncedCount = bytes.count
+        dirty.removeAll(keepingCapacity: true)
+        images.removeAll(keepingCapacity: true)
+        syncs += 1
+        syncedCount = count
         settled += unsettled
         unsettled.removeAll(keepingCapacity: true)
     }
 
     /// The power fails: every page that was not synced keeps what it had, has what was written, or a mixture by sector.
     func losePower(_ random: inout SeededRandom) {
-        for page in dirtyPages.sorted() {
-            guard let old = before[page] else { continue }
+        for (page, image) in dirty.sorted(by: { $0.page < $1.page }) {
             switch random.below(3) {
             case 0: break
-            case 1: restore(page, old, sectors: .max)
-            default: restore(page, old, sectors: random.next())
+            case 1: restore(page, image, sectors: .max)
+            default: restore(page, image, sectors: random.next())
             }
         }
-        if bytes.count > syncedCount, random.below(2) == 0 {
-            bytes.removeLast(Int(random.below(UInt64(bytes.count - syncedCount + 1))))
+        if count > syncedCount, random.below(2) == 0 {
+            cut(to: count - Int(random.below(UInt64(count - syncedCount + 1))))
         }
         sync()
         // What survived of a write that was never synced is nobody's promise: damage does not choose from it.
-        settled = settled.filter { $0.upperBound <= bytes.count }
+        settled = settled.filter { $0.upperBound <= count }
     }
 
     /// Changes durable bytes behind everybody's back.
-    func damage(_ body: (inout [UInt8]) -> Void) { body(&bytes) }
-
-    private func remember(_ range: Range<Int>) {
-        for page in range.lowerBound / Self.pageSize...(range.upperBound - 1) / Self.pageSize
-        where before[page] == nil {
-            let start = min(page * Self.pageSize, bytes.count)
-            before[page] = Array(bytes[start..<min(start + Self.pageSize, bytes.count)])
-            dirtyPages.append(page)
-        }
+    func damage(_ body: (UnsafeMutableRawBufferPointer) -> Void) {
+        body(UnsafeMutableRawBufferPointer(rebasing: storage[..<count]))
     }
 
-    private func restore(_ page: Int, _ old: [UInt8], sectors: UInt64) {
+    private func remember(_ range: Range<Int>) {
+        let last = (range.upperBound - 1) / Self.pageSize
+        while dirtySince.count <= last { dirtySince.append(0) }
+        for page in range.lowerBound / Self.pageSize...last where dirtySince[page] != syncs {
+            dirtySince[page] = syncs
+            let start = min(page * Self.pageSize, count)
+            let before = images.count
+            // A page without an image had zeros.
+            if page < blankFrom {
+                let end = min(start + Self.pageSize, count)
+                images.append(contentsOf: UnsafeRawBufferPointer(rebasing: storage[start..<end]))
+            }
+            dirty.append((page, before..<images.count))
+        }
+        blankFrom = max(blankFrom, last + 1)
+    }
+
+    private func restore(_ page: Int, _ image: Range<Int>, sectors: UInt64) {
         let start = page * Self.pageSize
         for sector in 0..<Self.pageSize / Self.sectorSize where sectors >> UInt64(sector) & 1 == 1 {
-            for offset in sector * Self.sectorSize..<(sector + 1) * Self.sectorSize where start + offset < bytes.count {
-                bytes[start + offset] = offset < old.count ? old[offset] : 0
+            for offset in sector * Self.sectorSize..<(sector + 1) * Self.sectorSize where start + offset < count {
+                storage[start + offset] = offset < image.count ? images[image.lowerBound + offset] : 0
             }
         }
     }

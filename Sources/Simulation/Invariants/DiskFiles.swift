@@ -19,9 +19,11 @@ final class DiskFiles: DataFiles {
 
     func size(of name: String) -> Int? {
         guard let name = parsed(name) else { return nil }
-        let count = disk.bytes(name).count
+        let count = disk.contents(name)?.count ?? disk.bytes(name).count
         return count > 0 ? count : nil
     }
+
+    func contents(of name: String) -> UnsafeRawBufferPointer? { parsed(name).flatMap { disk.contents($0) } }
 
     func read(_ name: String, _ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
         guard let name = parsed(name) else { return 0 }

@@ -6,4 +6,10 @@ public protocol DiskView: AnyObject {
     var names: [FileName] { get }
     /// The whole content; empty for a file that does not exist.
     func bytes(_ name: FileName) -> [UInt8]
+    /// The content where it stands, valid until the disk is next changed; `nil` where it has no such place.
+    func contents(_ name: FileName) -> UnsafeRawBufferPointer?
+}
+
+extension DiskView {
+    public func contents(_ name: FileName) -> UnsafeRawBufferPointer? { nil }
 }
