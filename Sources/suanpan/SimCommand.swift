@@ -141,7 +141,8 @@ struct SimCommand: ParsableCommand {
         let parameters = parameters(seed: seed)
         Console.note("seed \(seed): \(parameters.summary)")
         // In a child: a trap in the system under test is a finding, not the end of this command.
-        guard let outcome = SimRun.start(parameters, omitting: omitted, verbose: verbose, follow: true)?.finish() else {
+        guard let outcome = SimRun.start([parameters], omitting: omitted, verbose: verbose, follow: true)?.finish()
+        else {
             Console.note("suanpan: no process can be started for the simulation")
             return ExitStatus.failed
         }

@@ -2,9 +2,12 @@ import CPlatform
 import Glibc
 import Simulation
 
-/// One world in a child process, and what it told.
+/// Worlds in a child process, one after the other, and what they told.
+///
+/// Several share a process because memory that comes fresh from the system costs a world a fifth of its time.
 struct SimRun {
-    let seed: UInt64
+    /// In the order in which they run.
+    let seeds: [UInt64]
     private let forked: ForkedRun
     private let follow: Bool
 
@@ -48,22 +51,27 @@ struct SimRun {
         }
     }
 
-    /// Seconds of wall time after which a world counts as hung.
+    /// Seconds of wall time after which one world counts as hung.
     private static let patience: UInt32 = 300
     private static let mark = "\u{1}"
 
     static func start(
-        _ parameters: WorldParameters, omitting omitted: [Int], verbose: Bool = false, follow: Bool = false
+        _ worlds: [WorldParameters], omitting omitted: [Int], verbose: Bool = false, follow: Bool = false
     ) -> SimRun? {
         let forked = ForkedRun(limit: patience) {
-            let world = World(parameters: parameters, omitting: omitted)
-            if verbose { world.watch { Console.note($0) } }
-            let begun = suanpan_process_cpu_nanoseconds()
-            let result = world.run()
-            tell(result, cpu: suanpan_process_cpu_nanoseconds() - begun)
+            suanpan_keep_large_allocations()
+            for parameters in worlds {
+                alarm(patience)
+                Console.out("\(mark)seed \(parameters.seed)")
+                let begun = suanpan_process_cpu_nanoseconds()
+                let world = World(parameters: parameters, omitting: omitted)
+                if verbose { world.watch { Console.note($0) } }
+                let result = world.run()
+                tell(result, cpu: suanpan_process_cpu_nanoseconds() - begun)
+            }
             return 0
         }
-        return forked.map { SimRun(seed: parameters.seed, forked: $0, follow: follow) }
+        return forked.map { SimRun(seeds: worlds.map(\.seed), forked: $0, follow: follow) }
     }
 
     private static func tell(_ result: SimulationResult, cpu: UInt64) {
@@ -83,7 +91,7 @@ struct SimRun {
 
     // MARK: In the parent
 
-    /// Waits for one run, passing on what it prints meanwhile.
+    /// Waits for the run of one world, passing on what it prints meanwhile.
     func finish() -> Outcome {
         var shown = 0
         while true {
@@ -94,24 +102,41 @@ struct SimRun {
                 for line in lines.dropFirst(shown) where !line.hasPrefix(Self.mark) { Console.note(String(line)) }
                 shown = max(shown, lines.count)
             }
-            if let first = ended.first { return outcome(first.end) }
+            if let first = ended.first { return outcomes(first.end)[0] }
         }
     }
 
-    /// Those of several runs that ended within `milliseconds`.
-    static func ended(_ runs: [SimRun], milliseconds: Int32) -> [Outcome] {
+    /// Those of several runs that ended within `milliseconds`. A world that ended its process leaves those behind it
+    /// without an outcome.
+    static func ended(_ runs: [SimRun], milliseconds: Int32) -> [(run: SimRun, outcomes: [Outcome])] {
         ForkedRun.wait(runs.map(\.forked), milliseconds: milliseconds).compactMap { forked, end in
-            runs.first { $0.forked === forked }.map { $0.outcome(end) }
+            runs.first { $0.forked === forked }.map { ($0, $0.outcomes(end)) }
         }
     }
 
     func kill() { forked.kill() }
     var process: pid_t { forked.process }
 
-    private func outcome(_ end: ForkedRun.End) -> Outcome {
+    private func outcomes(_ end: ForkedRun.End) -> [Outcome] {
+        var texts: [[Substring]] = []
+        for line in forked.text.split(separator: "\n") {
+            if line.hasPrefix(Self.mark + "seed ") {
+                texts.append([])
+            } else if !texts.isEmpty {
+                texts[texts.count - 1].append(line)
+            }
+        }
+        if texts.isEmpty { texts = [[]] }
+        return texts.enumerated().map { place, lines in
+            // All but the last one came to their ends.
+            outcome(of: seeds[place], lines, place + 1 < texts.count ? .exited(0) : end)
+        }
+    }
+
+    private func outcome(of seed: UInt64, _ lines: [Substring], _ end: ForkedRun.End) -> Outcome {
         var outcome = Outcome(seed: seed)
         var other: [String] = []
-        for line in forked.text.split(separator: "\n") {
+        for line in lines {
             guard line.hasPrefix(Self.mark) else {
                 other.append(String(line))
                 continue

@@ -39,6 +39,6 @@ struct SimShrink {
     }
 
     private func violation(omitting omitted: [Int]) -> SimRun.Outcome.Finding? {
-        SimRun.start(command.parameters(seed: seed), omitting: omitted)?.finish().violation
+        SimRun.start([command.parameters(seed: seed)], omitting: omitted)?.finish().violation
     }
 }

@@ -1,7 +1,7 @@
 import Glibc
 import Simulation
 
-/// Many seeds, several at a time, each in a child process; stops at nothing and tells everything at the end.
+/// Many seeds, some at a time in child processes; stops at nothing and tells everything at the end.
 struct SimSweep {
     let command: SimCommand
 
@@ -52,28 +52,41 @@ struct SimSweep {
 
     /// A sweep of this many seeds or more must have reached every site: the rarest is met about once in a thousand.
     private static let completeFrom: UInt64 = 5_000
+    /// Few enough that the last process of a sweep does not run on alone for long.
+    private static let worldsOfProcess: UInt64 = 8
 
     func run() -> Int32 {
         Interrupts.install()
         var sum = Sum()
         var next = command.from
+        /// Seeds whose process was ended by one before them.
+        var again: [UInt64] = []
         let end = command.forever ? UInt64.max : command.from &+ (command.count ?? 0)
         var running: [SimRun] = []
         var told = time(nil)
-        while Interrupts.count == 0, next < end || !running.isEmpty, !isOver(sum) {
-            while next < end, running.count < command.workers, Interrupts.count == 0 {
-                guard let run = SimRun.start(command.parameters(seed: next), omitting: []) else {
+        while Interrupts.count == 0, next < end || !again.isEmpty || !running.isEmpty, !isOver(sum) {
+            while next < end || !again.isEmpty, running.count < command.workers, Interrupts.count == 0 {
+                var seeds = again
+                again = []
+                if seeds.isEmpty {
+                    let share = (end - next - 1) / UInt64(command.workers) + 1
+                    seeds = Array(next..<next + min(share, Self.worldsOfProcess))
+                    next += UInt64(seeds.count)
+                }
+                guard let run = SimRun.start(seeds.map(command.parameters), omitting: []) else {
                     Console.note("suanpan: no process can be started for the simulation")
                     return ExitStatus.failed
                 }
                 running.append(run)
-                next += 1
             }
-            for outcome in SimRun.ended(running, milliseconds: 500) {
-                running.removeAll { $0.seed == outcome.seed }
-                sum.add(outcome, isBeyondBudget: command.parameters(seed: outcome.seed).isBeyondBudget)
-                if let violation = outcome.violation {
-                    Console.note("seed \(outcome.seed)  " + violation.report(command: repeating(outcome.seed)))
+            for (run, outcomes) in SimRun.ended(running, milliseconds: 500) {
+                running.removeAll { $0.process == run.process }
+                again += run.seeds.dropFirst(outcomes.count)
+                for outcome in outcomes where !isOver(sum) {
+                    sum.add(outcome, isBeyondBudget: command.parameters(seed: outcome.seed).isBeyondBudget)
+                    if let violation = outcome.violation {
+                        Console.note("seed \(outcome.seed)  " + violation.report(command: repeating(outcome.seed)))
+                    }
                 }
             }
             if time(nil) >= told + 10 {

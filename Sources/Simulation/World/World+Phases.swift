@@ -34,6 +34,8 @@ extension World {
         if violation == nil { breakThings() }
         if violation == nil, !parameters.isBeyondBudget { heal() }
         if violation == nil { checker.finished() }
+        // They hold the world, which holds them.
+        healing = [:]
         return SimulationResult(
             violation: violation, hash: trace.hash, simulated: now, steps: steps,
             faultsStruck: Int(struck.reduce(0, +)),
