@@ -10,16 +10,16 @@ final class SimulatedClient {
     let number: Int
     let isOperator: Bool
     let authority: Authority
-    private(set) var core: ClientCore
-    private var out = ClientOutput()
+    @exclusivity(unchecked) private(set) var core: ClientCore
+    @exclusivity(unchecked) private var out = ClientOutput()
     /// Wires by connection; `nil` where none stands.
-    private var wires: [Int?]
+    @exclusivity(unchecked) private var wires: [Int?]
     private var attempts: [Int]
-    private var turnScheduled = false
+    @exclusivity(unchecked) private var turnScheduled = false
     private let monotonicBase: UInt64
     /// Between a deadline and the turn in which the caller hears of it: a tick, the timer wheel's step, a turn.
     private static let grace: UInt64 = 50_000
-    var workload: SimulatedWorkload
+    @exclusivity(unchecked) var workload: SimulatedWorkload
 
     init(number: Int, world: World, recent: RecentPayments, seed: UInt64, isOperator: Bool = false) {
         self.number = number

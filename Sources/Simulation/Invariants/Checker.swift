@@ -19,9 +19,9 @@ import Wire
 public final class Checker {
     public let topology: ClusterTopology
     /// The first violation found; nothing is looked for after it.
-    public internal(set) var violation: Violation?
+    @exclusivity(unchecked) public internal(set) var violation: Violation?
     /// Virtual time of the event that is being told.
-    public var now = MonotonicTime(0)
+    @exclusivity(unchecked) public var now = MonotonicTime(0)
 
     let shards: [ShardID]
     let replay: LiveReplay

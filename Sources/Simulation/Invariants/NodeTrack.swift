@@ -11,27 +11,27 @@ final class NodeTrack {
     let files: DiskFiles
     let log: LogFollower
     /// `nil` while the process is down.
-    var engine: (any EngineView)?
+    @exclusivity(unchecked) var engine: (any EngineView)?
     /// By place among the groups held: the group's stamp after the last turn.
-    var stamps: [UInt64]
+    @exclusivity(unchecked) var stamps: [UInt64]
     /// By shard: the group after the last turn of this life; `nil` before its first.
-    var last: [GroupInspection?]
+    @exclusivity(unchecked) var last: [GroupInspection?]
     /// By shard: the membership in force after the last turn of this life, and where it stands.
-    var memberships: [(index: LogIndex, membership: Membership)?]
+    @exclusivity(unchecked) var memberships: [(index: LogIndex, membership: Membership)?]
     /// By shard: term and vote that the disk was made to remember.
-    var durableVotes: [DurableVote]
+    @exclusivity(unchecked) var durableVotes: [DurableVote]
     /// By shard: term and vote that this life has shown, or found on its disk.
-    var votes: [DurableVote]
+    @exclusivity(unchecked) var votes: [DurableVote]
     /// By shard: the newest checkpoint whose name is durable.
-    var checkpoints: [LogIndex]
+    @exclusivity(unchecked) var checkpoints: [LogIndex]
     /// Renamed, and the directory not synced yet.
     var namedCheckpoints: [(shard: ShardID, index: LogIndex)] = []
     /// By shard, then by the other shard: where their streams stood after the last turn.
-    var streams: [[StreamInspection]]
+    @exclusivity(unchecked) var streams: [[StreamInspection]]
     /// The disk was harmed and is not known to be repaired.
-    var isDamaged = false
+    @exclusivity(unchecked) var isDamaged = false
     /// An older image was put back: what it said before counts for nothing.
-    var isRolledBack = false
+    @exclusivity(unchecked) var isRolledBack = false
 
     init(_ replica: ReplicaID, disk: any DiskView, topology: ClusterTopology) {
         self.replica = replica

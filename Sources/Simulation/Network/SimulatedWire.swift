@@ -29,13 +29,13 @@ final class SimulatedWire {
     }
 
     let number: Int
-    var first: WireEnd
-    var second: WireEnd
-    var toFirst = Direction()
-    var toSecond = Direction()
+    @exclusivity(unchecked) var first: WireEnd
+    @exclusivity(unchecked) var second: WireEnd
+    @exclusivity(unchecked) var toFirst = Direction()
+    @exclusivity(unchecked) var toSecond = Direction()
     /// The side that still holds it open.
-    var firstIsOpen = true
-    var secondIsOpen = true
+    @exclusivity(unchecked) var firstIsOpen = true
+    @exclusivity(unchecked) var secondIsOpen = true
 
     init(number: Int, first: WireEnd, second: WireEnd) {
         self.number = number

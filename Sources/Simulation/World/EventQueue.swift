@@ -39,14 +39,18 @@ struct EventQueue {
     private var next: UInt64 = 0
 
     mutating func push(_ event: Event, at time: UInt64) {
-        heap.append(Item(time: time, sequence: next, event: event))
+        let item = Item(time: time, sequence: next, event: event)
         next += 1
-        var child = heap.count - 1
-        while child > 0 {
-            let parent = (child - 1) / 2
-            guard heap[child] < heap[parent] else { return }
-            heap.swapAt(child, parent)
-            child = parent
+        heap.append(item)
+        heap.withUnsafeMutableBufferPointer { heap in
+            var place = heap.count - 1
+            while place > 0 {
+                let parent = (place - 1) / 2
+                guard item < heap[parent] else { break }
+                heap[place] = heap[parent]
+                place = parent
+            }
+            heap[place] = item
         }
     }
 
@@ -54,20 +58,20 @@ struct EventQueue {
     var nextTime: UInt64? { heap.first?.time }
 
     mutating func pop() -> (time: UInt64, event: Event)? {
-        guard let first = heap.first else { return nil }
-        let last = heap.removeLast()
-        if !heap.isEmpty {
-            heap[0] = last
-            var parent = 0
+        guard let last = heap.popLast() else { return nil }
+        guard let first = heap.first else { return (last.time, last.event) }
+        // The hole at the top sinks to where the last item belongs.
+        heap.withUnsafeMutableBufferPointer { heap in
+            var place = 0
             while true {
-                var least = parent
-                for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && heap[child] < heap[least] {
-                    least = child
-                }
-                if least == parent { break }
-                heap.swapAt(parent, least)
-                parent = least
+                var child = 2 * place + 1
+                guard child < heap.count else { break }
+                if child + 1 < heap.count, heap[child + 1] < heap[child] { child += 1 }
+                guard heap[child] < last else { break }
+                heap[place] = heap[child]
+                place = child
             }
+            heap[place] = last
         }
         return (first.time, first.event)
     }

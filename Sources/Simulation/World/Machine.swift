@@ -13,36 +13,36 @@ final class Machine {
     let position: Int
     let node: NodeID
     var incarnation: Incarnation
-    var disk = SimulatedDisk()
-    var engine: Engine?
+    @exclusivity(unchecked) var disk = SimulatedDisk()
+    @exclusivity(unchecked) var engine: Engine?
     /// Counts processes: what was meant for an earlier one is dropped.
-    var life = 0
+    @exclusivity(unchecked) var life = 0
     var startedAt: UInt64 = 0
-    var turnScheduled = false
+    @exclusivity(unchecked) var turnScheduled = false
     /// Wires by the connection of the process that runs now.
-    var wires: [ConnectionID: Int] = [:]
+    @exclusivity(unchecked) var wires: [ConnectionID: Int] = [:]
 
     /// Clocks: monotonic time starts anywhere and may run fast or slow; the wall clock may be wrong, in microseconds.
-    private var anchor: (simulated: UInt64, value: UInt64)
+    @exclusivity(unchecked) private var anchor: (simulated: UInt64, value: UInt64)
     /// Parts per thousand that monotonic time runs fast; negative for slow.
-    private var drift: Int64 = 0
-    var wallOffset: Int64 = 0
+    @exclusivity(unchecked) private var drift: Int64 = 0
+    @exclusivity(unchecked) var wallOffset: Int64 = 0
 
     /// Until then the process does nothing (SIGSTOP).
-    var pausedUntil: UInt64 = 0
+    @exclusivity(unchecked) var pausedUntil: UInt64 = 0
     /// How many times as long its turns take.
-    var slowness: UInt64 = 1
+    @exclusivity(unchecked) var slowness: UInt64 = 1
     /// How many times as long its disk takes.
-    var diskSlowness: UInt64 = 1
-    var diskStalledUntil: UInt64 = 0
+    @exclusivity(unchecked) var diskSlowness: UInt64 = 1
+    @exclusivity(unchecked) var diskStalledUntil: UInt64 = 0
     /// Waits for a shut-down in order.
-    var isDraining = false
+    @exclusivity(unchecked) var isDraining = false
     var drain: (deadline: UInt64, downFor: UInt64) = (0, 0)
-    var crash: (point: CrashPoint, after: Int, power: Bool, downFor: UInt64)?
+    @exclusivity(unchecked) var crash: (point: CrashPoint, after: Int, power: Bool, downFor: UInt64)?
 
     /// Operations under way, by lane; the first is being performed.
-    var lanes: [Deque<DiskOperation>] = [Deque(), Deque(), Deque()]
-    var laneIsBusy = [false, false, false]
+    @exclusivity(unchecked) var lanes: [Deque<DiskOperation>] = [Deque(), Deque(), Deque()]
+    @exclusivity(unchecked) var laneIsBusy = [false, false, false]
 
     /// Incarnation that operators were asked to take in, until it is a voter everywhere.
     var rejoining = false

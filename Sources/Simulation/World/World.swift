@@ -25,36 +25,36 @@ public final class World {
     let omitted: [Int]
     let checker: Checker
 
-    var queue = EventQueue()
+    @exclusivity(unchecked) var queue = EventQueue()
     /// Simulated microseconds since the world began.
-    public internal(set) var now: UInt64 = 0
-    public internal(set) var steps: UInt64 = 0
-    var trace = Trace()
-    var machines: [Machine]
-    var network: SimulatedNetwork
-    var wires: [SimulatedWire?] = []
-    var links: [PeerLink] = []
-    var clients: [SimulatedClient] = []
-    var office: SimulatedOperator
+    @exclusivity(unchecked) public internal(set) var now: UInt64 = 0
+    @exclusivity(unchecked) public internal(set) var steps: UInt64 = 0
+    @exclusivity(unchecked) var trace = Trace()
+    @exclusivity(unchecked) var machines: [Machine]
+    @exclusivity(unchecked) var network: SimulatedNetwork
+    @exclusivity(unchecked) var wires: [SimulatedWire?] = []
+    @exclusivity(unchecked) var links: [PeerLink] = []
+    @exclusivity(unchecked) var clients: [SimulatedClient] = []
+    @exclusivity(unchecked) var office: SimulatedOperator
     /// Each kind of chance has its own source, so that leaving out a fault changes little else.
-    var networkRandom: SeededRandom
-    var diskRandom: SeededRandom
-    var faultRandom: SeededRandom
+    @exclusivity(unchecked) var networkRandom: SeededRandom
+    @exclusivity(unchecked) var diskRandom: SeededRandom
+    @exclusivity(unchecked) var faultRandom: SeededRandom
     /// The wall clock of a node that is right, at the start.
-    var wallStart: WallTime
+    @exclusivity(unchecked) var wallStart: WallTime
     /// Nodes whose disks may be damaged or wiped.
     var victims: [Int] = []
     /// Simulated microseconds from sending an instruction to its decision, in order of decisions.
-    var latencies: [UInt64] = []
+    @exclusivity(unchecked) var latencies: [UInt64] = []
     /// When the safety phase began.
     var safetyStart: UInt64 = 0
     /// By kind, faults that found something to break; a fault that met nothing proves nothing.
     var struck = [UInt64](repeating: 0, count: FaultKind.allCases.count)
     /// Ends of faults that heal later, by their number.
-    var healing: [Int: () -> Void] = [:]
+    @exclusivity(unchecked) var healing: [Int: () -> Void] = [:]
     /// The liveness phase has begun.
-    var isHealing = false
-    var found: Violation?
+    @exclusivity(unchecked) var isHealing = false
+    @exclusivity(unchecked) var found: Violation?
 
     /// - Parameters:
     ///   - plan: the faults of a scenario, numbered in order of time; by default those that the parameters draw.
@@ -137,7 +137,7 @@ public final class World {
     /// - Returns: whether the condition held.
     func run(until limit: UInt64, _ condition: () -> Bool = { false }) -> Bool {
         var asked = now
-        while violation == nil {
+        while found == nil, checker.violation == nil {
             guard let time = queue.nextTime, time <= limit else {
                 now = max(now, limit)
                 return condition()
