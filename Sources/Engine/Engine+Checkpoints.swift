@@ -86,6 +86,20 @@ extension Engine {
         notice(.error, "checkpoint not written", [("shard", "\(shard)"), ("index", "\(index)"), ("error", "\(error)")])
     }
 
+    /// A checkpoint is used no more: the next one cannot continue a chain that it is part of.
+    ///
+    /// One that is being written when this happens continues it still; it counts for nothing then, as any whose chain is
+    /// broken. During the start there is no group yet, and what is restored continues the checkpoint that was chosen.
+    func checkpointDamaged(_ shard: ShardID, _ index: LogIndex) {
+        metrics.damagedRecords += 1
+        Site.olderCheckpointUsed.reached()
+        notice(.error, "checkpoint damaged; an earlier one is used", [("shard", "\(shard)"), ("index", "\(index)")])
+        guard let group = group(shard) else { return }
+        group.nextStandsAlone = true
+        // It would be written as the continuation of an earlier one, whose index part it does not follow.
+        if group.waitingCheckpoint?.standsAlone == false { group.waitingCheckpoint = nil }
+    }
+
     // MARK: Expiry
 
     /// How long a follower that is not heard keeps the leader's log from going: after that it is brought back by a

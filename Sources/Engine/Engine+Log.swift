@@ -34,10 +34,7 @@ extension Engine {
         case .checkpointDurable(let shard, let index): checkpointDurable(shard, index)
         case .checkpointFailed(let shard, let index, let error): checkpointFailed(shard, index, error)
         case .checkpointDamaged(let shard, let index):
-            metrics.damagedRecords += 1
-            Site.olderCheckpointUsed.reached()
-            notice(
-                .error, "checkpoint damaged; an earlier one is used", [("shard", "\(shard)"), ("index", "\(index)")])
+            checkpointDamaged(shard, index)
         case .damaged(let shard, let from, let through, let file, let offset):
             foundDamage(shard, from: from, through: through, file: file, offset: offset)
         case .holesFilled(let shard): holesFilled(shard)

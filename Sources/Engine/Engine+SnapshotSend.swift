@@ -123,7 +123,7 @@ extension Engine {
             outgoing.offset += UInt64(piece.count)
         }
         guard let piece, outgoing.offset < section.length || outgoing.checksum == section.checksum else {
-            log.distrustCheckpoint(section, events: &logEvents)
+            log.distrustCheckpoint(section, ops: &effects.disk, events: &logEvents)
             return dropOutgoing("its checkpoint is damaged")
         }
         let head = SnapshotChunk(

@@ -40,7 +40,7 @@ class Group {
     var waitingCheckpoint: Checkpoint?
     /// A checkpoint, or an installed snapshot, is being written.
     var isCheckpointing = false
-    /// The next checkpoint cannot continue the last one: its index part was lost on the way to the disk.
+    /// The next checkpoint cannot continue the last one: its index part was lost on the way to the disk, or there.
     var nextStandsAlone = false
     /// The active segment when the newest checkpoint was taken.
     var checkpointSegment: UInt64 = 0

@@ -76,8 +76,12 @@ extension NodeLog {
     }
 
     /// A file of the open checkpoint turned out damaged: it is not used any more. → `.checkpointDamaged`
-    public mutating func distrustCheckpoint(_ section: CheckpointSection, events: inout [LogEvent]) {
+    public mutating func distrustCheckpoint(
+        _ section: CheckpointSection, ops: inout [DiskOperation], events: inout [LogEvent]
+    ) {
         checkpoints[slot(section.shard)].removeAll { $0.index == section.index }
+        // A later checkpoint may take its name: nobody may read on in the old file then.
+        emit(.close(.checkpoint(section.shard, section.index)), .read, .ignore, &ops)
         events.append(.checkpointDamaged(section.shard, section.index))
     }
 
@@ -200,6 +204,7 @@ extension NodeLog {
         let isOutline = checkpointLoads[slot]?.isOutline ?? false
         events.append(.checkpointDamaged(info.shard, info.index))
         checkpoints[slot].removeAll { $0 == info }
+        emit(.close(.checkpoint(info.shard, info.index)), .read, .ignore, &ops)
         tryNewest(slot, isOutline: isOutline, &ops, &events)
     }
 }
