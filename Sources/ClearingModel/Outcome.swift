@@ -61,6 +61,9 @@ public enum Outcome: UInt8, Sendable, CaseIterable {
     public var name: String { row.name }
     public var isoReason: String? { row.isoReason }
     public var isAccepted: Bool { self == .accepted }
+    /// Whether it is the id's for ever. Nothing is kept of an id whose day is not open: it is the answer of one try, and
+    /// the same id may be accepted once its day is open.
+    public var isKept: Bool { self != .dayNotOpen }
 }
 
 /// How a record was answered: decided now, decided before, or refused because its id means something else.

@@ -74,6 +74,11 @@ extension ClientCore {
         guard slab.entries[index].type == .submit, let decisions = try? Decisions.decode(body),
             decisions.count == Int(slab.entries[index].count)
         else { return fail(connection) }
+        if slab.entries[index].inDoubt || slab.entries[index].mayBeLogged,
+            !areLastWords(decisions, of: slot, on: connection, now, &out)
+        {
+            return
+        }
         answered(slot, by: connection, now, &out)
         let token = slab.entries[index].token
         if slab.entries[index].isBatch {
@@ -93,7 +98,7 @@ extension ClientCore {
 
     /// A node answered for a route: it leads, or did until now.
     @inline(__always)
-    private mutating func answered(_ slot: Int32, by connection: Int, _ now: MonotonicTime, _ out: inout ClientOutput) {
+    mutating func answered(_ slot: Int32, by connection: Int, _ now: MonotonicTime, _ out: inout ClientOutput) {
         let route = Int(slab.entries[Int(slot)].route)
         if routes[route].probe == slot { routes[route].probe = Pending.none }
         if routes[route].leader == Route.unknown { setLeader(route, connections[connection].node, now, &out) }

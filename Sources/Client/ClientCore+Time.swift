@@ -15,6 +15,7 @@ extension ClientCore {
     private mutating func timerFired(_ slot: Int32, _ now: MonotonicTime, _ out: inout ClientOutput) {
         let index = Int(slot)
         guard now < slab.entries[index].deadline else { return expire(slot, &out) }
+        if slab.entries[index].state == .parked { enqueue(slot, front: true) }
         if slab.entries[index].state == .sent {
             if isOverdue(slot, now) { takeBack(slot, &out) }
             guard slab.entries[index].state != .free else { return }
@@ -147,7 +148,7 @@ extension ClientCore {
     mutating func release(_ slot: Int32) {
         switch slab.entries[Int(slot)].state {
         case .free: preconditionFailure("a request ends once")
-        case .held: break
+        case .held, .parked: break
         case .sent: unsend(slot)
         case .waiting: dequeue(slot)
         }

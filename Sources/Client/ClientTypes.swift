@@ -52,7 +52,8 @@ public enum RecordResult: Hashable, Sendable {
     case conflict(Decision)
     /// Nothing was decided, and nothing that was sent can still be: never sent, or refused before any log.
     case refused(RefusalCode)
-    /// The deadline passed without an answer. It may have been accepted, now or later: ask again with this id.
+    /// The deadline passed without an answer. It may have been accepted, now or later: ask again with this id. While its
+    /// day may still open, `dayNotOpen` is the answer of that one question only.
     case unknown
     /// The id's day is older than the records that are kept: what was decided then, if anything, is not known here any
     /// more, and asking again does not change that.

@@ -8,6 +8,8 @@ enum PendingState: UInt8 {
     case waiting
     /// In flight on `connection`.
     case sent
+    /// Answered with what is not its last word; sent again when its timer fires.
+    case parked
     /// Between the two, while one method decides where it goes.
     case held
 }
@@ -105,6 +107,12 @@ struct PendingSlab {
         entries[index].next = free
         free = slot
         used -= 1
+    }
+
+    /// Gives a request whose records have changed a new id: an answer to what it was before is none to what it is now.
+    mutating func renew(_ slot: Int32) {
+        let generation = entries[Int(slot)].generation
+        entries[Int(slot)].generation = generation == .max ? 1 : generation + 1
     }
 
     func requestID(_ slot: Int32) -> UInt64 {

@@ -11,6 +11,9 @@ final class FakeCluster {
         var isFrozen = false
         /// Decides, but its replies vanish.
         var losesReplies = false
+        /// Decides, but its replies wait for `release`.
+        var holdsReplies = false
+        var held: [(connection: UInt32, bytes: [UInt8])] = []
         /// Refuses every request with this.
         var refusal: Refusal?
         var decoders: [UInt32: FrameDecoder] = [:]
@@ -79,11 +82,22 @@ final class FakeCluster {
         for (connection, bytes) in unread { receive(bytes, at: node, on: connection) }
     }
 
+    /// Lets a node's replies go that it held back.
+    func release(_ node: Int) {
+        nodes[node].holdsReplies = false
+        replies += nodes[node].held
+        nodes[node].held = []
+    }
+
     private func reply(_ connection: UInt32, at node: Int, _ build: (inout WireWriter) -> Void) {
         if nodes[node].losesReplies { return }
         var writer = WireWriter()
         build(&writer)
-        replies.append((connection, writer.bytes))
+        if nodes[node].holdsReplies {
+            nodes[node].held.append((connection, writer.bytes))
+        } else {
+            replies.append((connection, writer.bytes))
+        }
     }
 
     private func serve(_ header: FrameHeader, _ body: UnsafeRawBufferPointer, at node: Int, on connection: UInt32) {
@@ -142,6 +156,7 @@ final class FakeCluster {
             window: WindowID(scheme: .domestic, number: 1), index: LogIndex(nextIndex), shard: shard,
             ledgerTime: WallTime(rawValue: nextIndex))
         nextIndex += 1
+        guard outcome(instruction).isKept else { return decision }
         decided[instruction.id] = decision
         bodies[instruction.id] = instruction
         timesDecided[instruction.id, default: 0] += 1
