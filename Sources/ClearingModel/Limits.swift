@@ -13,6 +13,9 @@ public enum Limits {
     public static let connectionWindowBytes = 8 << 20
     /// Requests that one connection may have undecided.
     public static let connectionWindowRequests = 65_536
+    /// Ids that queries may have a node look up at a time, over all connections; further ones get `overloaded`. A
+    /// position counts as one.
+    public static let maximumReads = 32_768
     /// Undecided records in one shard before new requests get `overloaded`.
     public static let shardQueueRecords = 262_144
 
@@ -83,6 +86,7 @@ public enum Limits {
         precondition(maximumRecords * Instruction.size + maximumSectionBytes < maximumEntryBytes)
         precondition(maximumEntryBytes < maximumFrameBytes && maximumFrameBytes < segmentBytes / 16)
         precondition(maximumInflightBytes >= maximumEntryBytes && entryCacheBytes >= maximumInflightBytes)
+        precondition(maximumReads >= maximumRecords)
         precondition(heartbeatInterval * 4 <= electionTimeoutMinimum)
         precondition(electionTimeoutMinimum < electionTimeoutMaximum)
         precondition(leaderSyncWarning < leaderSyncFailure)

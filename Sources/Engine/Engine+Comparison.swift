@@ -6,9 +6,8 @@ import Wire
 
 /// A request of which some ids were decided before, and the reads that fetch the originals.
 final class Comparison {
-    let request: ReplyAddress
-    /// Set for a submit, whose window is given back with the answer.
-    let pending: PendingRequest?
+    /// Its window is given back with the answer.
+    let request: PendingRequest
     let group: ClearingGroup
     let type: FrameType
     var decisions: [Decision]
@@ -18,11 +17,10 @@ final class Comparison {
     let records: [Int: Instruction]
 
     init(
-        request: ReplyAddress, pending: PendingRequest?, group: ClearingGroup, type: FrameType,
-        decisions: [Decision], records: [Int: Instruction]
+        request: PendingRequest, group: ClearingGroup, type: FrameType, decisions: [Decision],
+        records: [Int: Instruction]
     ) {
         self.request = request
-        self.pending = pending
         self.group = group
         self.type = type
         self.decisions = decisions
@@ -62,8 +60,7 @@ extension Engine {
         }
         startComparison(
             Comparison(
-                request: request.reply, pending: request, group: group, type: .submitReply, decisions: decisions,
-                records: records))
+                request: request, group: group, type: .submitReply, decisions: decisions, records: records))
     }
 
     /// In a closed day nothing is decided any more, so apply says "not open" even for an id that was accepted while it
@@ -149,19 +146,20 @@ extension Engine {
     }
 
     private func finish(_ comparison: Comparison) {
-        if let pending = comparison.pending { release(pending) }
+        let isQuery = comparison.type == .queryReply
+        if isQuery { endRead(comparison.request) } else { release(comparison.request) }
+        let reply = comparison.request.reply
         if comparison.isUnreadable {
             return refuse(
-                comparison.request, shard: comparison.group.shard, .unavailable, inDoubt: comparison.pending != nil,
+                reply, shard: comparison.group.shard, .unavailable, inDoubt: !isQuery,
                 message: "the record of an earlier decision cannot be read on this replica")
         }
-        guard let connection = connection(comparison.request.connection) else { return }
+        guard let connection = connection(reply.connection) else { return }
         metrics.count(comparison.decisions[...])
         connection.output.write { writer in
             comparison.decisions.withUnsafeBufferPointer {
                 Decisions.encode(
-                    comparison.type, request: comparison.request.request, shard: comparison.group.shard, $0,
-                    into: &writer)
+                    comparison.type, request: reply.request, shard: comparison.group.shard, $0, into: &writer)
             }
         }
         markDirty(connection)

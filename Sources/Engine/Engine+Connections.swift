@@ -159,8 +159,8 @@ extension Engine {
         let reply = ReplyAddress(connection: connection.id, request: header.request)
         switch header.type {
         case .submit: submit(try Submit.decode(body), bytes: header.length, reply, connection)
-        case .query: query(try Query.decode(body), reply, connection)
-        case .position: position(try PositionRequest.decode(body), reply, connection)
+        case .query: query(try Query.decode(body), bytes: header.length, reply, connection)
+        case .position: position(try PositionRequest.decode(body), bytes: header.length, reply, connection)
         case .cluster:
             _ = try ClusterRequest.decode(body)
             send(clusterReply(), request: header.request, to: connection)

@@ -40,6 +40,7 @@ public struct ResourceInspection: Hashable, Sendable {
     public var connectionBytes = 0
     public var outputBytes = 0
     public var recordInquiries = 0
+    public var reads = 0
     public var groups = 0
 }
 
@@ -112,6 +113,7 @@ extension Engine {
         var found = ResourceInspection()
         found.unsyncedBytes = log.unsyncedBytes
         found.recordInquiries = inquiries.count
+        found.reads = outstandingReads
         found.groups = held.count
         for group in held {
             found.cachedBytes = max(found.cachedBytes, group.raft.cachedBytes)

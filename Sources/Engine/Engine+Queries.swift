@@ -5,12 +5,12 @@ import Wire
 
 /// Reads: linearizable by read index, never logged.
 extension Engine {
-    func query(_ query: Query, _ reply: ReplyAddress, _ connection: Connection) {
-        let ids = (0..<query.count).map { query[$0] }
-        read(.query(ids), shard: query.shard, reply)
+    func query(_ query: Query, bytes: Int, _ reply: ReplyAddress, _ connection: Connection) {
+        let request = PendingRequest(reply: reply, count: query.count, bytes: bytes)
+        read(request, shard: query.shard, connection) { .query((0..<query.count).map { query[$0] }) }
     }
 
-    func position(_ request: PositionRequest, _ reply: ReplyAddress, _ connection: Connection) {
+    func position(_ request: PositionRequest, bytes: Int, _ reply: ReplyAddress, _ connection: Connection) {
         let authority = connection.authority
         guard
             authority.operatorName != nil || authority.regulatorName != nil
@@ -20,15 +20,29 @@ extension Engine {
                 reply, shard: .directory, .unauthorised,
                 message: "\(authority.summary) may not see the position of participant \(request.participant)")
         }
-        read(.position(request.participant), shard: configuration.topology.slots.home(of: request.participant), reply)
+        read(
+            PendingRequest(reply: reply, count: 1, bytes: bytes),
+            shard: configuration.topology.slots.home(of: request.participant), connection
+        ) { .position(request.participant) }
     }
 
-    private func read(_ want: ReadRequest.Want, shard: ShardID, _ reply: ReplyAddress) {
+    /// Takes a read, which stands in its connection's window until it is answered: each id of a query may cost a read of
+    /// the log.
+    private func read(
+        _ request: PendingRequest, shard: ShardID, _ connection: Connection, want: () -> ReadRequest.Want
+    ) {
         guard let group = clearing(shard), group.isReady else {
-            return refuse(reply, shard: shard, .notLeader)
+            return refuse(request.reply, shard: shard, .notLeader)
         }
+        guard outstandingReads + request.count <= Limits.maximumReads,
+            connection.pendingRequests < Limits.connectionWindowRequests,
+            connection.pendingBytes + request.bytes <= Limits.connectionWindowBytes
+        else { return refuse(request.reply, shard: shard, .overloaded) }
+        outstandingReads += request.count
+        connection.pendingRequests += 1
+        connection.pendingBytes += request.bytes
         let token = token()
-        group.reads[token] = ReadRequest(want: want, reply: reply, index: nil)
+        group.reads[token] = ReadRequest(want: want(), request: request, index: nil)
         group.raft.read(token: token, now: now, &raftEffects)
         process(group)
     }
@@ -36,23 +50,37 @@ extension Engine {
     /// Answers the reads whose index has been applied.
     func serveReads(_ group: Group) {
         guard !group.reads.isEmpty, let group = group as? ClearingGroup else { return }
-        for token in group.reads.keys.sorted() {
-            guard let read = group.reads[token], let index = read.index, index <= group.applied else { continue }
-            group.reads[token] = nil
-            switch read.want {
-            case .query(let ids): answerQuery(ids, group, read.reply)
-            case .position(let participant): answerPosition(participant, group, read.reply)
-            }
+        for token in group.reads.keys.sorted() { serveRead(token, group) }
+    }
+
+    /// Answers one read if its index is known and has been applied.
+    func serveRead(_ token: UInt64, _ group: ClearingGroup) {
+        guard let read = group.reads[token], let index = read.index, index <= group.applied else { return }
+        group.reads[token] = nil
+        switch read.want {
+        case .query(let ids): answerQuery(ids, group, read.request)
+        case .position(let participant): answerPosition(participant, group, read.request)
         }
     }
 
-    func failReads(_ group: Group) {
-        let reads = group.reads
-        group.reads = [:]
-        for token in reads.keys.sorted() { refuse(reads[token]!.reply, shard: group.shard, .notLeader) }
+    /// Gives back what a read holds of its connection's window and of the node's.
+    func endRead(_ request: PendingRequest) {
+        outstandingReads -= request.count
+        release(request)
     }
 
-    private func answerQuery(_ ids: [TransactionID], _ group: ClearingGroup, _ reply: ReplyAddress) {
+    /// Leadership is lost: the next leader is asked.
+    func failRead(_ token: UInt64, _ group: Group) {
+        guard let read = group.reads.removeValue(forKey: token) else { return }
+        endRead(read.request)
+        refuse(read.request.reply, shard: group.shard, .notLeader)
+    }
+
+    func failReads(_ group: Group) {
+        for token in group.reads.keys.sorted() { failRead(token, group) }
+    }
+
+    private func answerQuery(_ ids: [TransactionID], _ group: ClearingGroup, _ request: PendingRequest) {
         var records: [Int: Instruction] = [:]
         var decisions: [Decision] = []
         for (position, id) in ids.enumerated() {
@@ -71,12 +99,13 @@ extension Engine {
         }
         startComparison(
             Comparison(
-                request: reply, pending: nil, group: group, type: .queryReply, decisions: decisions, records: records))
+                request: request, group: group, type: .queryReply, decisions: decisions, records: records))
     }
 
-    private func answerPosition(_ participant: ParticipantID, _ group: ClearingGroup, _ reply: ReplyAddress) {
-        guard let connection = connection(reply.connection) else { return }
-        send(group.ledger.position(of: participant), request: reply.request, to: connection)
+    private func answerPosition(_ participant: ParticipantID, _ group: ClearingGroup, _ request: PendingRequest) {
+        endRead(request)
+        guard let connection = connection(request.reply.connection) else { return }
+        send(group.ledger.position(of: participant), request: request.reply.request, to: connection)
     }
 
     func clusterReply() -> ClusterReply {

@@ -46,10 +46,10 @@ extension Engine {
             if let leader { learnLeader(group.shard, leader.node, term) }
         case .readReady(let token, let index):
             group.reads[token]?.index = index
-            serveReads(group)
+            // One by one: a round confirms thousands.
+            if let group = group as? ClearingGroup { serveRead(token, group) }
         case .readFailed(let token):
-            guard let read = group.reads.removeValue(forKey: token) else { return }
-            refuse(read.reply, shard: group.shard, .notLeader)
+            failRead(token, group)
         case .loadEntries(let follower, let from, let maxBytes):
             let token = token()
             logReads[token] = .follower(group.shard, follower)

@@ -50,6 +50,8 @@ public final class Engine {
     var leaders: [(node: NodeID, term: Term)?]
     /// Persist effects that wait for their place in the log to be durable, oldest first.
     var persists = Deque<PendingPersist>()
+    /// Ids that queries and positions are looking up, at most `Limits.maximumReads`.
+    var outstandingReads = 0
     var originalReads: [UInt64: OriginalRead] = [:]
     /// Records that are being read for peers.
     var inquiries: [UInt64: RecordInquiry] = [:]

@@ -150,7 +150,7 @@ struct ReadRequest {
         case position(ParticipantID)
     }
     var want: Want
-    var reply: ReplyAddress
+    var request: PendingRequest
     /// Known once a majority has confirmed that this replica still leads.
     var index: LogIndex?
 }

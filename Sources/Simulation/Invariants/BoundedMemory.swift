@@ -28,6 +28,7 @@ struct BoundedMemory: Invariant {
             // Looked at once a second.
             ("output bytes of a connection", found.outputBytes, Limits.connectionWindowBytes * 8),
             ("record inquiries", found.recordInquiries, Limits.connectionWindowRequests),
+            ("ids that queries look up", found.reads, Limits.maximumReads),
         ]
         for row in bounds where row.found > row.bound {
             return "\(replica): \(row.found) \(row.name), the bound is \(row.bound)"
