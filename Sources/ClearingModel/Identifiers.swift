@@ -63,6 +63,8 @@ public struct Ordinal: Identifier {
     @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue }
     public static let zero = Ordinal(rawValue: 0)
     public static let bits = 40
+    /// How many records of a shard can be numbered.
+    public static let count: UInt64 = 1 << UInt64(bits)
     @inlinable public static func + (a: Ordinal, count: Int) -> Ordinal {
         Ordinal(rawValue: a.rawValue + UInt64(count))
     }

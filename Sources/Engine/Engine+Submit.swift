@@ -23,6 +23,12 @@ extension Engine {
             return refuse(
                 reply, shard: submit.shard, refused.code, record: refused.record, message: refused.message)
         }
+        guard group.open.records + submit.count <= group.sequence.recordRoom else {
+            return refuse(
+                reply, shard: submit.shard, .notSupported,
+                message: "shard \(submit.shard) has numbered the \(Ordinal.count) records that it can, and decides "
+                    + "no more: go on in a new cluster with more shards; what was decided is told to queries")
+        }
         guard group.queuedRecords + submit.count <= Limits.shardQueueRecords,
             connection.pendingRequests < Limits.connectionWindowRequests,
             connection.pendingBytes + bytes <= Limits.connectionWindowBytes

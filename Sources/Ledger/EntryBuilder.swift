@@ -118,8 +118,13 @@ public struct EntrySequence: Hashable, Sendable {
         self.window = window
     }
 
+    /// Records that can still get an ordinal. No replica could apply an entry beyond, now or at any later start.
+    public var recordRoom: Int { Int(Ordinal.count - nextOrdinal.rawValue) }
+
     /// Seals an entry with ledger time `max(previous + 1, wall)` and the next ordinals.
+    /// - Precondition: at most `recordRoom` records.
     public mutating func seal(_ builder: consuming EntryBuilder, wall: WallTime, flush: Bool) -> Slab {
+        precondition(builder.recordCount <= recordRoom, "a record without an ordinal")
         ledgerTime = max(WallTime(ledgerTime.rawValue + 1), wall)
         if let opened = builder.openedWindow { window = opened }
         let first = nextOrdinal

@@ -98,7 +98,7 @@ extension EntryHeader {
         let recordCount = Int(load(4, UInt32.self))
         guard recordCount <= Limits.maximumRecords else { return .failure(.tooManyRecords(recordCount)) }
         let firstOrdinal = load(16, UInt64.self)
-        guard firstOrdinal <= (1 << UInt64(Ordinal.bits)) - UInt64(recordCount) else {
+        guard firstOrdinal <= Ordinal.count - UInt64(recordCount) else {
             return .failure(.ordinalTooLarge(firstOrdinal))
         }
         let sectionBytes = Int(load(24, UInt32.self))

@@ -72,7 +72,7 @@ extension ShardLedger {
             appliedTerm = try reader.id()
             lastLedgerTime = try reader.id()
             nextOrdinal = try reader.id()
-            guard nextOrdinal.rawValue <= 1 << UInt64(Ordinal.bits) else {
+            guard nextOrdinal.rawValue <= Ordinal.count else {
                 throw .invalid(field: "ordinal", value: nextOrdinal.rawValue)
             }
             appliedBytes = try reader.u64()

@@ -67,6 +67,12 @@ final class MemoryDisk {
     /// The power fails: what was not synced is gone.
     func losePower() { files = synced }
 
+    /// Changes a file as no program of ours would.
+    func edit(_ name: FileName, _ body: (inout [UInt8]) -> Void) {
+        body(&files[name]!)
+        synced[name] = files[name]
+    }
+
     private func result(of kind: DiskOperation.Kind) -> DiskCompletion.Result {
         switch kind {
         case .list:

@@ -172,6 +172,21 @@ struct EntryFormatTests {
         withExtendedLifetime(slab) { #expect(ShardLedger.validate(slab.bytes) == nil) }
     }
 
+    @Test("a sequence tells how many records can still be numbered; what it seals up to there can be read")
+    func lastOrdinals() {
+        var sequence = EntrySequence(
+            ledgerTime: WallTime(100), nextOrdinal: Ordinal(Ordinal.count - 2),
+            window: WindowID(scheme: .domestic, number: 1))
+        #expect(sequence.recordRoom == 2)
+        for records in [2, 0] {
+            var builder = EntryBuilder()
+            for n in 0..<records { builder.append(payment(1, 2, 3, sequence: UInt64(n))) }
+            let slab = sequence.seal(builder, wall: .zero, flush: true)
+            withExtendedLifetime(slab) { #expect(ShardLedger.validate(slab.bytes) == nil) }
+            #expect(sequence.recordRoom == 0)
+        }
+    }
+
     @Test("a sequence stamps increasing times and ordinals without a gap")
     func sequence() throws {
         var sequence = EntrySequence(
