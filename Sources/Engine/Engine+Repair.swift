@@ -95,10 +95,7 @@ extension Engine {
     func receiveRepairReply(_ reader: inout WireReader, from node: NodeID) throws(WireError) {
         let reply = try RepairReply(decoding: &reader)
         guard group(reply.shard) != nil else { return }
-        let holes = log.holes(of: reply.shard)
-        let wanted = reply.entries.filter { entry in
-            holes.contains { $0.from <= entry.index && entry.index <= $0.through }
-        }
+        let wanted = log.wanted(reply.entries, of: reply.shard)
         guard !wanted.isEmpty else { return backfillReceived(reply, from: node) }
         metrics.repairedEntries += UInt64(wanted.count)
         notice(

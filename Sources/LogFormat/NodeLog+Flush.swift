@@ -196,7 +196,8 @@ extension NodeLog {
             durableThrough = group.through
             events.append(.durable(through: durableThrough))
         }
-        for shard in group.filled { events.append(.holesFilled(shard)) }
+        // A read may have found another hole while the last one's repair was on its way; the repair of that one tells.
+        for shard in group.filled where holes(of: shard).isEmpty { events.append(.holesFilled(shard)) }
         if group.isLifeOpening { lifeOpened(&ops, &events) }
         advanceRoll(&ops)
         advanceExpiry(&ops)

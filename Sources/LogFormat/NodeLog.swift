@@ -169,6 +169,16 @@ public struct NodeLog {
         return indexes[slot].gaps(after: written[slot].start.index, through: written[slot].last)
     }
 
+    /// Those of a peer's entries that fill holes. A truncation may be staged that makes holes of the written log void: what
+    /// lies above the log's end is no hole any more.
+    public func wanted(_ entries: [RaftEntry], of shard: ShardID) -> [RaftEntry] {
+        let holes = holes(of: shard)
+        let last = lastIndex(of: shard)
+        return entries.filter { entry in
+            entry.index <= last && holes.contains { $0.from <= entry.index && entry.index <= $0.through }
+        }
+    }
+
     /// Entries from `from` to the log's start that no segment here holds, ascending: a snapshot led past them, or they were
     /// damaged. They are committed; `appendRepair` takes them from a peer. O(extents).
     public func missing(of shard: ShardID, from: LogIndex) -> [IndexRange] {

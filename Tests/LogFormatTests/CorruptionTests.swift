@@ -52,6 +52,47 @@ private let two = ShardID(2)
         expectWhole(&harness, two, salt: 5)
     }
 
+    @Test func aRepairDoesNotHideAHoleThatWasFoundMeanwhile() throws {
+        var harness = try tenGroups()
+        let anatomy = harness.disk.anatomy()
+        harness.disk.flip(.segment(1), at: try #require(anatomy.entry(one, 4)).payloadOffset)
+        harness.recover()
+        harness.log.appendRepair([sample(4, 1)], shard: one)
+        harness.log.flush(&harness.ops)
+        let repair = harness.ops
+        harness.ops = []
+        harness.disk.flip(.segment(1), at: try #require(anatomy.entry(one, 6)).payloadOffset)
+        let unreadable = harness.readAll(one, from: LogIndex(6), through: LogIndex(6))
+        #expect(unreadable == nil)
+        #expect(harness.log.holes(of: one) == [IndexRange(from: LogIndex(6), through: LogIndex(6))])
+        func isFilled() -> Bool {
+            harness.events.contains { if case .holesFilled(one) = $0 { true } else { false } }
+        }
+        harness.ops = repair
+        harness.settle()
+        #expect(!isFilled())
+        harness.log.appendRepair([sample(6, 1)], shard: one)
+        harness.settle()
+        #expect(isFilled() && harness.log.holes(of: one).isEmpty)
+        expectWhole(&harness, one)
+    }
+
+    @Test func whatAStagedTruncationMakesVoidIsNotRepaired() throws {
+        var harness = try tenGroups()
+        for index in [4, 8] {
+            let record = try #require(harness.disk.anatomy().entry(one, UInt64(index)))
+            harness.disk.flip(.segment(1), at: record.payloadOffset)
+        }
+        harness.recover()
+        harness.log.appendTruncate(shard: one, from: LogIndex(7), term: Term(2))
+        let wanted = harness.log.wanted([sample(3, 1), sample(4, 1), sample(8, 1)], of: one)
+        try #require(wanted == [sample(4, 1)])
+        harness.log.appendRepair(wanted, shard: one)
+        harness.settle()
+        #expect(harness.log.holes(of: one).isEmpty)
+        expectWhole(&harness, one, through: 6)
+    }
+
     @Test func aRepairFillsTheHoleForGood() throws {
         var harness = try tenGroups()
         let record = try #require(harness.disk.anatomy().entry(one, 4))
