@@ -31,6 +31,15 @@ extension Engine {
             events: &logEvents)
     }
 
+    /// Tries again after a while what the disk refused: out of descriptors, say, it gives the same bytes a second later.
+    ///
+    /// - Returns: how long apply has been stuck. Raft takes it for the age of a sync: a replica that cannot read what is
+    ///   committed could lead and would never be ready, so it leaves that to others.
+    func retryRead(of group: Group) -> MonotonicTime.Span {
+        if let failed = group.readFailedAt, now - failed >= .seconds(1) { group.resumeApply() }
+        return group.stuckSince.map { now - $0 } ?? MonotonicTime.Span(nanoseconds: 0)
+    }
+
     /// Entries that the log read for a replica that restarted.
     func applyRead(_ entries: [RaftEntry], _ group: Group) {
         group.isReading = false

@@ -77,7 +77,11 @@ extension Engine {
     private func readFailed(_ token: UInt64, _ reason: String) {
         switch logReads.removeValue(forKey: token) {
         case .apply(let shard):
+            guard let group = group(shard) else { return }
             // The group stays where it is: what cannot be read is not applied, and its peers go on.
+            group.readFailedAt = now
+            guard group.stuckSince == nil else { return }
+            group.stuckSince = now
             notice(.error, "committed entry unreadable", [("shard", "\(shard)"), ("reason", reason)])
         case .follower(let shard, let follower):
             guard let group = group(shard) else { return }

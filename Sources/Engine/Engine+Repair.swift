@@ -40,7 +40,7 @@ extension Engine {
         group.raft.holeRepaired(log.known(of: shard), &raftEffects)
         process(group)
         // Apply may have stopped in front of the hole.
-        group.isReading = false
+        group.resumeApply()
         notice(.notice, "damage repaired", [("shard", "\(shard)")])
     }
 

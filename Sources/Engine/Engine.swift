@@ -150,7 +150,7 @@ public final class Engine {
         let syncAge = persists.first.map { now - $0.at } ?? MonotonicTime.Span(nanoseconds: 0)
         for group in held {
             group.raft.tick(now: now, wall: wall, &raftEffects)
-            group.raft.logSyncAge(syncAge, now: now, &raftEffects)
+            group.raft.logSyncAge(max(syncAge, retryRead(of: group)), now: now, &raftEffects)
             process(group)
         }
         if now - lastNotice >= Limits.heartbeatInterval { sendNotices() }

@@ -23,6 +23,9 @@ class Group {
     var persisted: PersistSequence?
     /// An asynchronous read of committed entries that memory no longer holds is under way.
     var isReading = false
+    /// When the last such read failed, until it is tried again; and since when apply has been stuck because of that.
+    var readFailedAt: MonotonicTime?
+    var stuckSince: MonotonicTime?
     /// Set while this replica leads and has applied its own term's first entry: only then is its state the newest
     /// there is.
     var readyTerm: Term?
@@ -89,11 +92,18 @@ class Group {
         }
         applied = entry.index
         appliedTerm = entry.term
+        stuckSince = nil
         raft.applied(through: entry.index)
         if isLeader, readyTerm != raft.term, entry.term == raft.term {
             readyTerm = raft.term
             becameReady(in: engine)
         }
+    }
+
+    /// Has the entry that apply needs next read again, if it still has to be.
+    final func resumeApply() {
+        isReading = false
+        readFailedAt = nil
     }
 
     /// Hands a data entry to the state machine and answers whoever waits for it.
@@ -129,7 +139,8 @@ class Group {
         appliedTerm = snapshot.term
         appliedMembership = snapshot.membership
         commit = max(commit, applied)
-        isReading = false
+        resumeApply()
+        stuckSince = nil
         stateHashes = []
     }
 }

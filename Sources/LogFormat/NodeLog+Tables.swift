@@ -76,15 +76,17 @@ extension NodeLog {
     }
 
     /// A table that was whole at the start cannot be read now. The entries behind it are read from a peer; the next start
-    /// scans the segment instead.
+    /// scans the segment instead. A sector that the device cannot read is damage, as it is in a payload; where the disk
+    /// refuses for another reason nothing is lost.
     private mutating func tableLost(
         _ segment: UInt64, _ result: DiskCompletion.Result, _ events: inout [LogEvent]
     ) {
-        let failure: ReadFailure = if case .failed(let error) = result { .disk(error) } else { .damaged }
+        var failure = ReadFailure.damaged
+        if case .failed(let error) = result, error.code != DiskError.unreadableCode { failure = .disk(error) }
         for read in tableWaits.removeValue(forKey: segment) ?? [] {
             events.append(.readFailed(token: read.token, failure))
         }
-        if case .failed = result { return }
+        if case .disk = failure { return }
         let size = segments.first { $0.number == segment }?.size ?? 0
         for slot in shards.indices {
             let lost = indexes[slot].extents.filter { $0.segment == segment }

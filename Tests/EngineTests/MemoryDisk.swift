@@ -24,11 +24,14 @@ final class MemoryDisk {
     var freeBytes: UInt64 = 1 << 40
     /// Operations that fail, for as long as this says so.
     var fails: (DiskOperation.Kind) -> Bool = { _ in false }
+    /// What they fail with: EIO, if nothing else is said.
+    var failureCode: Int32 = 5
     var names: [FileName] { files.keys.sorted { "\($0)" < "\($1)" } }
 
     func perform(_ operation: DiskOperation) -> DiskCompletion {
         if fails(operation.kind) {
-            return DiskCompletion(id: operation.id, result: .failed(DiskError(code: 5, message: "made to fail")))
+            let error = DiskError(code: failureCode, message: "made to fail")
+            return DiskCompletion(id: operation.id, result: .failed(error))
         }
         return DiskCompletion(id: operation.id, result: result(of: operation.kind))
     }
@@ -64,14 +67,14 @@ final class MemoryDisk {
         synced[name]![at] ^= 1
     }
 
-    /// The power fails: what was not synced is gone.
-    func losePower() { files = synced }
-
     /// Changes a file as no program of ours would.
     func edit(_ name: FileName, _ body: (inout [UInt8]) -> Void) {
         body(&files[name]!)
         synced[name] = files[name]
     }
+
+    /// The power fails: what was not synced is gone.
+    func losePower() { files = synced }
 
     private func result(of kind: DiskOperation.Kind) -> DiskCompletion.Result {
         switch kind {

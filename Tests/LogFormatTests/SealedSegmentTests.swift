@@ -131,6 +131,36 @@ private let two = ShardID(2)
         expectAll(&harness)
     }
 
+    @Test(arguments: [DiskError.unreadableCode, 24])
+    func aTableThatTheDeviceCannotReadIsDamage(code: Int32) throws {
+        var harness = try manySegments()
+        let index = LogIndex(try middle(harness).index)
+        harness.recover()
+        harness.events = []
+        let error = DiskError(code: code, message: "refused")
+        harness.disk.fault = { if case .read(.segment(2), offset: _, count: 64) = $0 { error } else { nil } }
+        harness.log.read(
+            shard: one, from: index, maxBytes: 5_000, token: 77, ops: &harness.ops, events: &harness.events)
+        harness.settle()
+        let isDamage = code == DiskError.unreadableCode
+        let failures = harness.events.compactMap { event in
+            if case .readFailed(77, let failure) = event { failure } else { nil }
+        }
+        #expect(failures == [isDamage ? .damaged : .disk(error)])
+        #expect(harness.log.holes(of: one).contains { $0.from <= index && index <= $0.through } == isDamage)
+        harness.disk.fault = nil
+        for hole in harness.log.holes(of: one) {
+            let lost = hole.from.rawValue...hole.through.rawValue
+            harness.log.appendRepair(lost.map { sample($0, 1 + $0 / 40, bytes: 1_500) }, shard: one)
+        }
+        for hole in harness.log.holes(of: two) {
+            let lost = hole.from.rawValue...hole.through.rawValue
+            harness.log.appendRepair(lost.map { sample($0, 1, bytes: 50, salt: 5) }, shard: two)
+        }
+        harness.settle()
+        expectAll(&harness)
+    }
+
     @Test func aDamagedTableAndPayloadAreAHole() throws {
         var harness = try manySegments()
         harness.disk.flip(.segment(2), at: (64 << 10) - 64 - 30)
