@@ -85,6 +85,8 @@ extension ClearingGroup {
     func tick(now: MonotonicTime, wall: WallTime, in engine: Engine) {
         guard isReady else { return }
         pullDirectory(now: now, in: engine)
+        // What a clock in doubt asks for must not be logged later, when it is trusted again.
+        guard raft.mayStamp(now: now, wall: wall) else { return waitingMarkers = [] }
         guard markersCheckedAt.map({ now - $0 >= .seconds(1) }) ?? true, waitingMarkers.isEmpty else { return }
         markersCheckedAt = now
         waitingMarkers = ledger.dueMarkers(at: wall)

@@ -33,7 +33,13 @@ extension Engine {
             connection.pendingRequests < Limits.connectionWindowRequests,
             connection.pendingBytes + bytes <= Limits.connectionWindowBytes
         else { return refuse(reply, shard: submit.shard, .overloaded) }
-        if !group.open.hasRoom(records: submit.count) { group.close(now: now, wall: wall) }
+        if !group.open.hasRoom(records: submit.count) {
+            // Closing stamps, and a stamp of a clock in doubt would spoil all that follow.
+            guard group.raft.mayStamp(now: now, wall: wall) else {
+                return refuse(reply, shard: submit.shard, .overloaded)
+            }
+            group.close(now: now, wall: wall)
+        }
         group.open.add(PendingRequest(reply: reply, count: submit.count, bytes: bytes), records: submit.records)
         group.queuedRecords += submit.count
         connection.pendingRequests += 1

@@ -49,8 +49,8 @@ struct FollowerProgress: Sendable {
     var lastHeard: MonotonicTime
     /// Highest sequence that the follower has answered.
     var answered: UInt64 = 0
-    var heartbeatSequence: UInt64 = 0
-    var heartbeatSentAt: MonotonicTime
+    /// Heartbeats whose answers tell the follower's clock, oldest first: an answer may take longer than the next heartbeat.
+    private var clockQuestions = Deque<ClockQuestion>()
     var clock: ClockSample?
     /// It asks for a leader of a later term; until then it acknowledges nothing.
     var awaitsTerm = false
@@ -59,6 +59,14 @@ struct FollowerProgress: Sendable {
     var departBy: MonotonicTime
     /// The first heartbeat that told it so.
     var departSequence: UInt64?
+
+    /// Round trips of up to about a second are told apart.
+    private static let maximumClockQuestions = 20
+
+    struct ClockQuestion: Sendable {
+        var sequence: UInt64
+        var at: MonotonicTime
+    }
 
     struct Inflight: Sendable {
         var lastIndex: LogIndex
@@ -76,12 +84,34 @@ struct FollowerProgress: Sendable {
         self.replica = replica
         self.next = next
         lastHeard = now
-        heartbeatSentAt = now
         departBy = now
     }
 
     var hasRoom: Bool {
         inflightEntries < Limits.maximumInflightEntries && inflightBytes < Limits.maximumInflightBytes
+    }
+
+    /// A heartbeat leaves: its answer will tell the follower's clock. Rounds of reads send many; not all of them are noted.
+    mutating func askForClock(_ sequence: UInt64, at now: MonotonicTime) {
+        if let last = clockQuestions.last, (now - last.at) * 2 < Limits.heartbeatInterval { return }
+        if clockQuestions.count == Self.maximumClockQuestions { clockQuestions.removeFirst() }
+        clockQuestions.append(ClockQuestion(sequence: sequence, at: now))
+    }
+
+    /// When the question left that a reply to this sequence answers; `nil` if it answers none.
+    mutating func clockAnswered(_ sequence: UInt64) -> MonotonicTime? {
+        var asked: MonotonicTime?
+        while let first = clockQuestions.first, first.sequence <= sequence {
+            asked = first.at
+            clockQuestions.removeFirst()
+        }
+        return asked
+    }
+
+    /// Answers that are still under way count for nothing.
+    mutating func forgetClock() {
+        clock = nil
+        clockQuestions.removeAll()
     }
 
     mutating func sent(through last: LogIndex, bytes: Int) {

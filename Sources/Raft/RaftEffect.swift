@@ -57,8 +57,8 @@ public enum Proposal: Hashable, Sendable {
     case backpressure
     /// Leadership is being handed over: try again in a moment.
     case transferring
-    /// This leader's clock is too far from its voters' median: it stamps nothing and hands over.
-    case clockSkewed
+    /// This leader's clock is too far from its voters' median, or was not compared with theirs yet: it stamps nothing.
+    case clockInDoubt
 }
 
 public enum Role: Hashable, Sendable {

@@ -13,13 +13,17 @@ extension RaftReplica {
         scheduleHeartbeat()
         sequence = 0
         transfer = nil
-        clockSkewed = false
+        clock = .unknown
+        clockSeen = (now, wall)
         preferredStableSince = nil
         followers = []
         membershipChanged()
         announce(&effects)
         firstIndexOfTerm = log.lastIndex.next
         appendOwn(.noop, .empty, &effects)
+        // The answers bring the voters' clocks, and come no later than those that commit the term's first entry.
+        sendHeartbeats(&effects)
+        checkClock()
     }
 
     /// Clears what only a leader has.
@@ -27,7 +31,7 @@ extension RaftReplica {
         if log.lastIndex > commit { Site.steppedDownWithPipeline.reached() }
         followers = []
         transfer = nil
-        clockSkewed = false
+        clock = .unknown
         matched = commit
         lastAcknowledged = .zero
         for token in reads.drain() { effects.append(.readFailed(token: token)) }
@@ -75,7 +79,7 @@ extension RaftReplica {
         precondition(payload.count <= Limits.maximumEntryBytes, "an entry above the limit")
         guard role == .leader, halted == nil else { return .notLeader(leader) }
         if transfer != nil { return .transferring }
-        if clockSkewed { return .clockSkewed }
+        guard case .agreed = clock else { return .clockInDoubt }
         if isFull { return .backpressure }
         return .accepted(appendOwn(.data, payload, &effects), term)
     }
@@ -196,8 +200,7 @@ extension RaftReplica {
         sequence += 1
         for position in followers.indices {
             let follower = followers[position]
-            followers[position].heartbeatSequence = sequence
-            followers[position].heartbeatSentAt = now
+            followers[position].askForClock(sequence, at: now)
             if let departing = follower.departing, follower.departSequence == nil,
                 min(commit, follower.match) >= departing
             {

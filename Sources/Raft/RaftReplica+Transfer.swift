@@ -1,7 +1,7 @@
 import ClearingModel
 
 // Handing leadership over (Raft thesis §3.10), and the reasons for which a leader does so by itself: a log thread that has
-// not synced for long, and a clock that its voters do not agree with.
+// not synced for long, and a clock that its voters do not agree with (RaftReplica+Clocks.swift).
 
 /// A transfer under way: the leader takes no proposals until the target leads or the deadline passes.
 struct Transfer: Sendable {
@@ -60,7 +60,7 @@ extension RaftReplica {
         for follower in followers {
             guard memberships.current.isVoter(follower.replica), wanted == nil || wanted == follower.replica,
                 follower.state == .probe || follower.state == .replicate, !follower.awaitsTerm,
-                now - follower.lastHeard < Limits.electionTimeoutMinimum, !clockSkewed || agrees(follower)
+                now - follower.lastHeard < Limits.electionTimeoutMinimum, hasFitClock(follower)
             else { continue }
             if best.map({ follower.match > $0.match }) ?? true { best = follower }
         }
@@ -82,7 +82,7 @@ extension RaftReplica {
             transfer = nil
         }
         notePreferred()
-        if transfer == nil, now >= nextForcedTransfer, clockSkewed || syncAge > Limits.leaderSyncWarning {
+        if transfer == nil, now >= nextForcedTransfer, clockUnfit || syncAge > Limits.leaderSyncWarning {
             nextForcedTransfer = now + Limits.leaderSyncFailure
             transferLeadership(to: nil, now: now, &effects)
         }
@@ -140,55 +140,5 @@ extension RaftReplica {
     mutating func stepDown(_ effects: inout [RaftEffect]) {
         if let target = transferTarget(nil) { send(.timeoutNow, to: target, &effects) }
         becomeFollower(term: term, leader: nil, &effects)
-    }
-
-    // MARK: - Clocks
-
-    /// How far this leader's wall clock is ahead of the median of its voters' clocks, its own among them, in
-    /// microseconds; `nil` on others and while fewer than a majority are known.
-    ///
-    /// With an even number of clocks the nearer of the two middle ones counts: two clocks cannot tell which is wrong.
-    public var clockSkewMicros: Int64? {
-        guard role == .leader else { return nil }
-        var ahead: [Int64] = []
-        for voter in memberships.current.voters {
-            if voter == me {
-                ahead.append(0)
-            } else if let position = follower(voter), let clock = followers[position].clock,
-                now - clock.at < Limits.electionTimeoutMaximum
-            {
-                ahead.append(clock.aheadMicros)
-            }
-        }
-        guard !ahead.isEmpty, ahead.count >= memberships.current.quorum else { return nil }
-        ahead.sort()
-        let (low, high) = (ahead[(ahead.count - 1) / 2], ahead[ahead.count / 2])
-        return low.magnitude <= high.magnitude ? -low : -high
-    }
-
-    /// This leader stamps nothing: its clock is too far from its voters'. Proposals are answered `.clockSkewed`.
-    public var isClockSkewed: Bool { clockSkewed }
-
-    mutating func checkClock() {
-        guard let skew = clockSkewMicros else { return }
-        clockSkewed = skew.magnitude > Limits.clockTolerance
-        if clockSkewed { Site.clockSkewed.reached() }
-    }
-
-    /// A follower's clock is near the median that this leader's own is far from.
-    private func agrees(_ follower: FollowerProgress) -> Bool {
-        guard let clock = follower.clock, let skew = clockSkewMicros else { return false }
-        return (clock.aheadMicros + skew).magnitude <= Limits.clockTolerance
-    }
-
-    /// Takes a follower's clock from the reply to the newest heartbeat; half of the round trip is the way back.
-    mutating func sampleClock(_ position: Int, _ theirs: WallTime, _ followed: RaftMessage.Followed) {
-        let follower = followers[position]
-        guard followed.sequence >= follower.heartbeatSequence, wall > .zero, theirs > .zero else { return }
-        let wayBack = (now - follower.heartbeatSentAt).nanoseconds / 2_000
-        // Clocks of this century stand below 2^53 microseconds; anything else is no clock.
-        guard theirs.rawValue < 1 << 53, wall.rawValue < 1 << 53, wayBack < 1 << 53 else { return }
-        followers[position].clock = .init(
-            aheadMicros: Int64(theirs.rawValue) + Int64(wayBack) - Int64(wall.rawValue), at: now)
     }
 }

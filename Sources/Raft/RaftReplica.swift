@@ -100,7 +100,9 @@ public struct RaftReplica: Sendable {
     var nextForcedTransfer: MonotonicTime
     var preferredStableSince: MonotonicTime?
     var reads = ReadRounds()
-    var clockSkewed = false
+    var clock = LeaderClock.unknown
+    /// Both clocks at the last input that carried them, while this replica leads.
+    var clockSeen: (at: MonotonicTime, wall: WallTime)
 
     private var announced: (leads: Bool, term: Term, leader: ReplicaID?)
 
@@ -156,6 +158,7 @@ public struct RaftReplica: Sendable {
         commitSavedAt = now
         leaderSince = now
         heartbeatDue = now
+        clockSeen = (now, .zero)
         nextForcedTransfer = now
         announced = (false, term, nil)
         for replica in memberships.current.voters + memberships.current.learners { _ = noteIncarnation(replica) }
@@ -169,6 +172,7 @@ public struct RaftReplica: Sendable {
     public mutating func tick(now: MonotonicTime, wall: WallTime, _ effects: inout [RaftEffect]) {
         guard halted == nil else { return }
         observe(now, wall)
+        watchOwnClock()
         if role == .leader { tickLeader(&effects) } else { tickElection(&effects) }
         finish(&effects)
         saveCommit(&effects)
@@ -181,6 +185,7 @@ public struct RaftReplica: Sendable {
         guard halted == nil, message.group == group, message.to == me, message.from.node != me.node else { return }
         guard noteIncarnation(message.from) else { return }
         observe(now, wall)
+        watchOwnClock()
         if adoptTerm(of: message, &effects) { handle(message, &effects) }
         finish(&effects)
     }

@@ -58,6 +58,44 @@ struct ClusterTests {
         }
     }
 
+    @Test("keep their open days when a node whose clock is days ahead wins an election", arguments: [false, true])
+    func clockAhead(thirdIsDown: Bool) throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let shard = ShardID(1)
+        let leader = try #require(cluster.leader(of: shard))
+        let others = cluster.machines.map(\.replica.node).filter { $0 != leader }
+        let today = scenario.day
+        #expect(cluster.daysAre { $0.contains(today) })
+        cluster.machine(others[0]).daysAhead = 3
+        scenario.operate(.transferLeadership(shard: shard, to: others[0]), shard: shard)
+        if thirdIsDown { cluster.kill(leader) }
+        // Whoever leads meanwhile, what is decided is decided in true time.
+        let first = scenario.payment(1, from: 0, to: 1)
+        #expect(scenario.decide(first)?.outcome == .accepted)
+        #expect(cluster.machine(others[0]).log.contains { $0.event == "leader" && $0.fields.first?.1 == "1" })
+        cluster.run(milliseconds: 3_000)
+        #expect(cluster.leader(of: shard) != others[0])
+        #expect(cluster.daysAre { $0.contains(today) && $0.upperBound <= today.next })
+        #expect(scenario.decide(scenario.payment(2, from: 0, to: 1))?.outcome == .accepted)
+    }
+
+    @Test("keep their open days when the clock of a leader jumps")
+    func clockJumps() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let leader = try #require(cluster.leader(of: ShardID(1)))
+        let today = scenario.day
+        cluster.run(milliseconds: 1_000)
+        cluster.machine(leader).daysAhead = 3
+        for number in UInt64(1)...50 {
+            #expect(scenario.decide(scenario.payment(number, from: 0, to: 1))?.outcome == .accepted)
+        }
+        cluster.run(milliseconds: 3_000)
+        #expect(cluster.leader(of: ShardID(1)) != leader)
+        #expect(cluster.daysAre { $0.contains(today) && $0.upperBound <= today.next })
+    }
+
     @Test("post every accepted credit exactly once, across shards and a change of leader")
     func creditsCross() throws {
         let scenario = try Scenario(shards: 4)

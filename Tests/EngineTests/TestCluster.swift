@@ -18,6 +18,8 @@ final class TestCluster {
         var heldOperations: [DiskOperation] = []
         var log: [EngineLog] = []
         var fatal: EngineFailure?
+        /// How far this node's wall clock is ahead of the true time.
+        var daysAhead: UInt64 = 0
 
         /// The disk stands still this many operations after it began to write a snapshot of shard 1, or its header.
         var stopsAfter: (header: Bool, operations: Int)?
@@ -86,7 +88,7 @@ final class TestCluster {
         var configuration = EngineConfiguration(
             replica: machine.replica, topology: topology, seed: seed, logOptions: options)
         configure(&configuration)
-        let engine = Engine(configuration: configuration, now: now, wall: wall)
+        let engine = Engine(configuration: configuration, now: now, wall: wall(of: machine))
         machine.engine = engine
         engine.start()
         settle()
@@ -124,13 +126,19 @@ final class TestCluster {
             now = now + .milliseconds(5)
             wall = WallTime(wall.rawValue + 5_000)
             connectAll()
-            for machine in machines { machine.engine?.tick(now: now, wall: wall) }
+            for machine in machines { machine.engine?.tick(now: now, wall: wall(of: machine)) }
             settle()
         }
     }
 
+    private static let dayMicros: UInt64 = 86_400_000_000
+
     /// The wall clock of every node moves on at once.
-    func jump(days: Int) { wall = WallTime(wall.rawValue + UInt64(days) * 86_400_000_000) }
+    func jump(days: Int) { wall = WallTime(wall.rawValue + UInt64(days) * Self.dayMicros) }
+
+    private func wall(of machine: Machine) -> WallTime {
+        WallTime(wall.rawValue + machine.daysAhead * Self.dayMicros)
+    }
 
     /// Runs until `condition` holds; false if it does not within `milliseconds` of simulated time.
     func reaches(_ condition: @autoclosure () -> Bool, within milliseconds: Int = 5_000) -> Bool {
@@ -164,7 +172,7 @@ final class TestCluster {
             moved = false
             for machine in machines {
                 guard let engine = machine.engine else { continue }
-                engine.endOfTurn(now: now, wall: wall)
+                engine.endOfTurn(now: now, wall: wall(of: machine))
                 let effects = engine.takeEffects()
                 if !effects.isEmpty { moved = true }
                 carryOut(effects, of: machine, engine)

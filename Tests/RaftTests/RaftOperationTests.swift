@@ -175,12 +175,106 @@ struct RaftOperationTests {
         #expect(skewed && cluster[1].role == .follower && cluster.leader != nil)
     }
 
-    @Test("with two voters nobody can tell whose clock is wrong")
+    @Test("of two clocks nobody can tell which is wrong: the earlier leads, for it closes no day too early")
     func twoClocks() {
         let cluster = Self.busy(2)
+        cluster.run(.milliseconds(100))
+        cluster.setClock(2, offsetMicros: -5_000_000)
+        cluster.run(.seconds(2))
+        #expect(cluster[1].role == .leader && mayStamp(cluster, 1), "its own clock moved on evenly")
+        cluster.setClock(1, offsetMicros: -5_000_000)
+        cluster.run(.milliseconds(100))
+        #expect(cluster[1].role == .leader && mayStamp(cluster, 1))
         cluster.setClock(1, offsetMicros: 5_000_000)
+        cluster.run(.milliseconds(600))
+        #expect(cluster[2].role == .leader && mayStamp(cluster, 2))
+        cluster.run(.seconds(3))
+        #expect(cluster[2].role == .leader)
+    }
+
+    private static let threeDays: Int64 = 3 * 86_400_000_000
+
+    /// Whether a replica may stamp an entry with the clocks that it now reads.
+    private func mayStamp(_ cluster: TestCluster, _ node: UInt32) -> Bool {
+        let position = cluster.position(replica(node))
+        return cluster[node].mayStamp(now: cluster.nodes[position].now, wall: cluster.wall(position))
+    }
+
+    @Test("a new leader whose clock is days ahead stamps nothing, from its first moment on", arguments: [false, true])
+    func clockAheadAtElection(thirdIsDown: Bool) {
+        let cluster = TestCluster(3)
+        if thirdIsDown { cluster.crash(replica(3)) }
+        cluster.setClock(1, offsetMicros: Self.threeDays)
+        cluster.timeOut(1)
+        var led = false
+        for _ in 0..<150 {
+            // A proposal after every single message and write.
+            repeat {
+                if !cluster.network.isEmpty { cluster.deliver(cluster.network.removeFirst()) }
+                for node in cluster.nodes { cluster.sync(node.id, 1) }
+                guard cluster[1].role == .leader else { continue }
+                led = true
+                if case .accepted(let index, _) = cluster.propose(1, "x") {
+                    Issue.record("\(index) was stamped")
+                    return
+                }
+            } while !cluster.network.isEmpty
+            cluster.tickAll()
+        }
+        cluster.settle()
+        let leader = cluster.leader
+        #expect(led && leader != nil && leader != replica(1) && cluster[1].role == .follower)
+        #expect(leader.map { mayStamp(cluster, $0.node.rawValue) } == true)
+    }
+
+    @Test("a new leader knows its voters' clocks when its first entry is committed, no later")
+    func clocksCostNothing() {
+        for voters in [1, 3, 5] as [UInt32] {
+            let cluster = TestCluster(voters)
+            var checked = 0
+            cluster.watch = { [unowned cluster] id, effect in
+                guard id == replica(1), case .committed = effect, cluster[1].role == .leader else { return }
+                checked += 1
+                #expect(mayStamp(cluster, 1), "\(voters) voters")
+            }
+            cluster.elect(1)
+            #expect(checked > 0)
+        }
+    }
+
+    @Test("a leader sees by itself that its clock jumps, before anything is stamped with it")
+    func clockJumps() {
+        let cluster = Self.busy()
+        cluster.run(.milliseconds(100))
+        #expect(mayStamp(cluster, 1))
+        cluster.setClock(1, offsetMicros: Self.threeDays)
+        #expect(!mayStamp(cluster, 1))
+        cluster.tick(replica(1), after: .milliseconds(10))
+        #expect(cluster.propose(1, "x") == .clockInDoubt)
         cluster.run(.milliseconds(300))
-        #expect(cluster[1].role == .leader && cluster[1].clockSkewMicros == 0)
+        #expect(cluster[1].role == .follower && cluster.leader != nil)
+        // All clocks jump, as when a whole site slept: they agree.
+        for node in [1, 2, 3] as [UInt32] { cluster.setClock(node, offsetMicros: 2 * Self.threeDays) }
+        let (leader, term) = (cluster.leader, cluster.leader.map { cluster[$0].term })
+        cluster.run(.milliseconds(100))
+        #expect(cluster.leader == leader && leader.map { cluster[$0].term } == term)
+        #expect(leader.map { mayStamp(cluster, $0.node.rawValue) } == true)
+    }
+
+    @Test("answers that take longer than heartbeats are apart tell clocks all the same")
+    func clocksOverLongLinks() {
+        let cluster = TestCluster(3)
+        var underWay: [[RaftMessage]] = Array(repeating: [], count: 12)
+        for _ in 0..<300 {
+            underWay.append(cluster.network)
+            cluster.network.removeAll()
+            for message in underWay.removeFirst() { cluster.deliver(message) }
+            cluster.syncAll()
+            cluster.tickAll()
+        }
+        let leader = cluster.leader
+        #expect(leader.map { mayStamp(cluster, $0.node.rawValue) } == true)
+        #expect(leader.flatMap { cluster[$0].clockSkewMicros }.map { $0.magnitude < 100_000 } == true)
     }
 
     // MARK: - Preferred leaders
