@@ -180,6 +180,8 @@ extension NodeLog {
             tails[slot].doubt.insert(.vote)
             tails[slot].doubtTerm = max(tails[slot].hard.term, tails[slot].lastTerm)
         }
+        // A hint that was written behind the damage may speak of entries that came in place of those that are here.
+        if let trusted = recovery!.trusted[slot] { tails[slot].hard.commit = min(tails[slot].hard.commit, trusted) }
         if let checkpoint = checkpoints[slot].first(where: { chain(slot, from: $0) != nil }) {
             let start = LogStart(
                 index: checkpoint.index, term: checkpoint.term, membership: checkpoint.membership)

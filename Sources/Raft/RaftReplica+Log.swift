@@ -123,8 +123,9 @@ extension RaftReplica {
         guard heardLeader(from, &effects) else { return }
         leaderSequence = max(leaderSequence, message.sequence)
         if message.quarantined { fence.insert(.quarantined) }
-        // What was acknowledged in this term is durable and equal, over a restart too; a log that is shorter lost its tail.
-        if message.match <= durability.index { matched = max(matched, message.match) }
+        // What was acknowledged in this term is durable and equal, over a restart too; a log that is shorter lost its tail. One
+        // that may have lost a truncation can be as long and hold what was void: it has to be compared anew.
+        if !fence.contains(.noVote), message.match <= durability.index { matched = max(matched, message.match) }
         commit(through: min(message.commit, matched), &effects)
         send(.heartbeatReply(match: acknowledgeable, wall: wall, followed), to: from, &effects)
     }

@@ -28,8 +28,14 @@ extension RaftReplica {
         guard role == .leader, let position = follower(from), followed.sequence <= sequence else { return nil }
         if followers[position].state == .quarantined { return nil }
         followers[position].lastHeard = now
-        followers[position].awaitsTerm = followed.awaitsTerm
         followers[position].answered = max(followers[position].answered, followed.sequence)
+        let isNews = followed.awaitsTerm && !followers[position].awaitsTerm
+        followers[position].awaitsTerm = followed.awaitsTerm
+        if followed.awaitsTerm {
+            // It says itself that it may have lost what it acknowledged: where the logs agree is to be found out again.
+            if isNews || followers[position].match > .zero { compareAnew(position) }
+            return position
+        }
         // It answers a message that was sent after it had acknowledged more than its log now holds.
         let (match, matchSequence) = (followers[position].match, followers[position].matchSequence)
         if followed.sequence > matchSequence, followed.lastIndex < match {
@@ -40,6 +46,11 @@ extension RaftReplica {
             return nil
         }
         return position
+    }
+
+    private mutating func compareAnew(_ position: Int) {
+        followers[position].match = .zero
+        followers[position].become(.probe, next: log.lastIndex.next)
     }
 
     private mutating func acknowledge(_ position: Int, match: LogIndex, _ followed: RaftMessage.Followed) {

@@ -234,6 +234,43 @@ private let two = ShardID(2)
         #expect(all == [sample(7, 1), sample(8, 1), sample(9, 2), sample(10, 2), sample(11, 2)])
     }
 
+    @Test(arguments: [false, true], [false, true])
+    func aLostTruncationThatNothingFollowsCommitsNothing(hint: Bool, sealed: Bool) throws {
+        var harness = try tenGroups(closing: false)
+        harness.log.appendHardState(HardState(term: Term(1), vote: nil, commit: LogIndex(6)), shard: one)
+        harness.settle()
+        harness.log.appendTruncate(shard: one, from: LogIndex(8), term: Term(2))
+        harness.log.append([sample(8, 2)], shard: one)
+        harness.settle()
+        if hint {
+            // A second later the commit of the new entry 8 is noted.
+            harness.log.appendHardState(HardState(term: Term(2), vote: nil, commit: LogIndex(8)), shard: one)
+            harness.settle()
+        }
+        harness.log.closeIdle(&harness.ops)
+        harness.settle()
+        let anatomy = harness.disk.anatomy()
+        let group = anatomy.group(of: try #require(anatomy.records.first { $0.kind == 2 }))
+        harness.disk.edit(.segment(1)) {
+            $0.replaceSubrange(group.offset..<group.offset + group.length, with: repeatElement(0, count: group.length))
+        }
+        for _ in 0..<2 {
+            // The void entries 8 to 10 are here, and nothing in the log contradicts them.
+            let recovered = try shard(one, harness.recover())
+            #expect(recovered.raft.lastIndex == LogIndex(10) && recovered.holes.isEmpty)
+            #expect(recovered.raft.fence == .noVote)
+            #expect(recovered.raft.hardState.commit == LogIndex(6))
+            #expect(recovered.raft.hardState.term == Term(hint ? 2 : 1))
+            guard sealed else { continue }
+            for i in 1...20 {
+                let last = harness.log.lastIndex(of: two).rawValue
+                harness.log.append([sample(last + 1, 1, bytes: 20_000, salt: UInt64(i))], shard: two)
+                harness.settle()
+            }
+            #expect(harness.disk.segmentNumbers.count > 1)
+        }
+    }
+
     @Test func aCommitHintBehindTheDamageSaysNothingOfWhatStandsBefore() throws {
         var harness = try tenGroups(closing: false)
         harness.log.appendHardState(HardState(term: Term(1), vote: nil, commit: LogIndex(3)), shard: one)

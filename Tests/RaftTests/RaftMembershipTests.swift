@@ -196,6 +196,57 @@ struct RaftMembershipTests {
         #expect(cluster[3].commit == cluster[1].commit && cluster[3].durableIndex == cluster[1].durableIndex)
     }
 
+    @Test("what a leader noted as acknowledged does not make void entries good whose truncation was lost")
+    func lostTruncation() {
+        let cluster = Self.busy()
+        // Entries 7 to 9 of term 1 reach nobody but their leader.
+        for round in 0..<3 { cluster.propose(1, "void \(round)") }
+        cluster.settle(cut: [replica(2), replica(3)])
+        cluster.run(.milliseconds(100), cut: [replica(2), replica(3)])
+        let before = cluster.disk(1)
+        #expect(before.lastIndex == LogIndex(9) && before.term(at: LogIndex(7)) == Term(1))
+        cluster.network.removeAll()
+        cluster.loseConnections(to: 1)
+        for _ in 0..<100 where cluster.leader == nil || cluster.leader == replica(1) {
+            cluster.run(.milliseconds(10), cut: [replica(1)])
+        }
+        cluster.run(.milliseconds(500))
+        let leader = cluster.leader
+        #expect(leader != replica(1) && cluster[1].lastIndex == LogIndex(7) && cluster[1].commit == LogIndex(7))
+        // The disk forgets what term 2 brought. Its leader still leads, and knows that entry 7 was acknowledged.
+        cluster.crash(replica(1))
+        cluster.replaceDisk(replica(1), with: before)
+        var committed: [Term?] = []
+        var alarms = 0
+        cluster.watch = { [unowned cluster] id, effect in
+            if case .quarantined = effect { alarms += 1 }
+            guard id == replica(1), case .committed(let index) = effect, index >= LogIndex(7) else { return }
+            committed.append(cluster[1].term(at: LogIndex(7)))
+        }
+        cluster.restart(replica(1), fence: .noVote)
+        cluster.run(.seconds(4))
+        #expect(committed.first == Term(2) && alarms == 0)
+        for node in 1...3 as ClosedRange<UInt32> { #expect(cluster[node].lastIndex == cluster[1].lastIndex) }
+        #expect(cluster[1].fence.isEmpty && cluster[1].commit == cluster[1].lastIndex)
+    }
+
+    @Test("a replica that knows that it may have lost its last entry gets it again: no older image, no quarantine")
+    func lostLastEntry() {
+        let cluster = Self.busy()
+        let before = cluster.disk(3)
+        cluster.propose(1, "lost")
+        cluster.settle()
+        cluster.run(.milliseconds(100))
+        var alarms = 0
+        cluster.watch = { if case .quarantined = $1 { alarms += 1 } }
+        cluster.crash(replica(3))
+        cluster.replaceDisk(replica(3), with: before)
+        cluster.restart(replica(3), fence: .noVote)
+        cluster.run(.seconds(4))
+        #expect(alarms == 0 && cluster[3].fence.isEmpty)
+        #expect(cluster[3].commit == cluster[1].lastIndex && cluster[3].lastIndex == cluster[1].lastIndex)
+    }
+
     @Test("log entries of a term later than the hard state's show that the hard state was lost")
     func hardStateBehindLog() {
         let state = RecoveredState(
