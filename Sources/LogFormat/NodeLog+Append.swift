@@ -74,22 +74,16 @@ extension NodeLog {
     }
 
     /// Stages term, vote and commit hint of the shard, together with what is in doubt about it.
-    ///
-    /// Lifts the doubt that stands behind `.noVote` by the rule by which the replica does: a later term, committed in.
     @discardableResult
     public mutating func appendHardState(_ state: HardState, shard: ShardID) -> LogSequence {
         let slot = slot(shard)
         tails[slot].hard = state
-        if tails[slot].doubt.contains(.vote), state.term > tails[slot].doubtTerm,
-            state.commit > tails[slot].start.index, tails[slot].term(at: state.commit) == state.term
-        {
-            tails[slot].doubt.remove(.vote)
-        }
         stage(StagedRecord(header: hardHeader(slot)))
         return stagedThrough
     }
 
-    /// Stages what the replica may not do, so that a restart does not forget it: call it when a replica is quarantined.
+    /// Stages what the replica may not do, so that a restart does not forget it: call it when that changes. Only this ends a
+    /// doubt, for what ends it stands in no log (see Raft's RaftReplica+Doubt.swift).
     ///
     /// `.noCampaign` is not written down: recovery finds the holes again for as long as they are not filled.
     @discardableResult

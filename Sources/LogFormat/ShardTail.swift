@@ -19,7 +19,7 @@ struct ShardTail {
     var configurations: [(index: LogIndex, membership: Membership)] = []
     var hard = HardState.initial
     var doubt: Doubt = []
-    /// The term in which the doubt arose: a leader of a later one that committed in it settles it.
+    /// The term in which the doubt arose, for the reader of the log.
     var doubtTerm = Term.zero
 
     var lastTerm: Term { runs.last?.term ?? start.term }

@@ -52,8 +52,10 @@ struct FollowerProgress: Sendable {
     /// Heartbeats whose answers tell the follower's clock, oldest first: an answer may take longer than the next heartbeat.
     private var clockQuestions = Deque<ClockQuestion>()
     var clock: ClockSample?
-    /// It asks for a leader of a later term; until then it acknowledges nothing.
-    var awaitsTerm = false
+    /// It may have forgotten votes and acknowledgements, and counts for nothing until that is settled.
+    var isInDoubt = false
+    /// The doubt last heard of, and the end of this leader's log then.
+    var doubt: (name: RaftMessage.Doubt, since: LogIndex)?
     /// The follower left the membership with this entry, and is kept only until it has learned so.
     var departing: LogIndex?
     var departBy: MonotonicTime

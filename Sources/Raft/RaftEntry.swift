@@ -85,8 +85,8 @@ public struct Fence: OptionSet, Hashable, Sendable {
     /// The log has a hole: the replica does not campaign and acknowledges nothing at or past the hole
     /// until `RaftReplica.holeRepaired`.
     public static let noCampaign = Fence(rawValue: 1)
-    /// The hard state may be lost: the replica neither votes, campaigns nor acknowledges until it has adopted a higher
-    /// term from a leader that committed in it.
+    /// Hard state or the end of the log may be lost: the replica neither votes, campaigns nor acknowledges until a leader
+    /// has committed, without it, an entry that came after the leader had heard of this (RaftReplica+Doubt.swift).
     public static let noVote = Fence(rawValue: 2)
     /// The leader saw this replica's log end before what it had acknowledged: an older disk image. It takes no part
     /// any more; the node has to come back with a new incarnation.

@@ -6,11 +6,12 @@ import Wire
 //     0   4  length of the whole message, payloads included
 //     4   2  group
 //     6   1  kind
-//     7   1  flags (bit 0: granted, transfer, probe or quarantined, by kind)
+//     7   1  flags (bit 0: granted, transfer, probe, in doubt or quarantined, by kind; bit 1, heartbeats only: settlement)
 //     8  16  from, to: node and incarnation of each
 //     24  8  term
 //     32  .. fields of the kind; of an append: sequence, previous index and term, commit (8 each), count of entries (4),
-//            then per entry term (8), kind (1), zero (3), length (4) and CRC-32C (4) of its payload, then the payloads
+//            then per entry term (8), kind (1), zero (3), length (4) and CRC-32C (4) of its payload, then the payloads;
+//            of a reply in doubt at the end: the doubt (8); of a heartbeat with a settlement: doubt and index (8 each)
 extension RaftMessage {
     /// Bytes of the fixed part of every message.
     static let headerSize = 32
@@ -31,7 +32,7 @@ extension RaftMessage {
         case timeoutNow = 10
     }
 
-    /// Kind and flag bit.
+    /// Kind and flag bit 0.
     private var tag: (Kind, Bool) {
         switch body {
         case .preVote(let candidacy): (.preVote, candidacy.transfer)
@@ -39,12 +40,16 @@ extension RaftMessage {
         case .vote(let candidacy): (.vote, candidacy.transfer)
         case .voteReply(let granted): (.voteReply, granted)
         case .append(let append): (.append, append.probe)
-        case .appendReply(_, let followed): (.appendReply, followed.awaitsTerm)
-        case .appendReject(_, let followed): (.appendReject, followed.awaitsTerm)
+        case .appendReply(_, let followed): (.appendReply, followed.doubt != nil)
+        case .appendReject(_, let followed): (.appendReject, followed.doubt != nil)
         case .heartbeat(let heartbeat): (.heartbeat, heartbeat.quarantined)
-        case .heartbeatReply(_, _, let followed): (.heartbeatReply, followed.awaitsTerm)
+        case .heartbeatReply(_, _, let followed): (.heartbeatReply, followed.doubt != nil)
         case .timeoutNow: (.timeoutNow, false)
         }
+    }
+
+    private var settlement: Settlement? {
+        if case .heartbeat(let heartbeat) = body { heartbeat.settlement } else { nil }
     }
 
     /// Bytes on the wire, payloads included.
@@ -55,10 +60,10 @@ extension RaftMessage {
             case .preVoteReply, .voteReply, .timeoutNow: 0
             case .append(let append):
                 append.entries.reduce(36) { $0 + Self.entryHeaderSize + $1.payload.count }
-            case .appendReply: 32
-            case .appendReject: 48
-            case .heartbeat: 24
-            case .heartbeatReply: 40
+            case .appendReply(_, let followed): 8 + Self.encodedSize(followed)
+            case .appendReject(_, let followed): 24 + Self.encodedSize(followed)
+            case .heartbeat(let heartbeat): heartbeat.settlement == nil ? 24 : 40
+            case .heartbeatReply(_, _, let followed): 16 + Self.encodedSize(followed)
             }
         return Self.headerSize + fields
     }
@@ -75,7 +80,7 @@ extension RaftMessage {
         writer.u32(UInt32(encodedSize))
         writer.id(group)
         writer.u8(kind.rawValue)
-        writer.u8(flag ? 1 : 0)
+        writer.u8((flag ? 1 : 0) | (settlement == nil ? 0 : 2))
         writer.replica(from)
         writer.replica(to)
         writer.id(term)
@@ -110,6 +115,9 @@ extension RaftMessage {
             writer.u64(heartbeat.sequence)
             writer.id(heartbeat.commit)
             writer.id(heartbeat.match)
+            guard let settlement = heartbeat.settlement else { break }
+            writer.u64(settlement.doubt.rawValue)
+            writer.id(settlement.index)
         case .heartbeatReply(let match, let wall, let followed):
             writer.id(match)
             writer.id(wall)
@@ -121,7 +129,10 @@ extension RaftMessage {
         writer.u64(followed.sequence)
         writer.id(followed.matched)
         writer.id(followed.lastIndex)
+        if let doubt = followed.doubt { writer.u64(doubt.rawValue) }
     }
+
+    private static func encodedSize(_ followed: Followed) -> Int { followed.doubt == nil ? 24 : 32 }
 
     // MARK: - Decoding
 
@@ -152,15 +163,17 @@ extension RaftMessage {
             throw .invalid(field: "raft message kind", value: UInt64(kindValue))
         }
         let flags = try reader.u8()
-        guard flags <= 1 else { throw .invalid(field: "raft message flags", value: UInt64(flags)) }
+        guard flags <= (kind == .heartbeat ? 3 : 1) else {
+            throw .invalid(field: "raft message flags", value: UInt64(flags))
+        }
         let (from, to) = (try reader.replica(), try reader.replica())
         let term = Term(try number(&reader, "raft term"))
-        let body = try decodeBody(kind, flag: flags == 1, term: term, &reader)
+        let body = try decodeBody(kind, flag: flags & 1 == 1, settles: flags & 2 == 2, term: term, &reader)
         return RaftMessage(group: group, from: from, to: to, term: term, body: body)
     }
 
     private static func decodeBody(
-        _ kind: Kind, flag: Bool, term: Term, _ reader: inout WireReader
+        _ kind: Kind, flag: Bool, settles: Bool, term: Term, _ reader: inout WireReader
     ) throws(WireError) -> Body {
         switch kind {
         case .preVote: return .preVote(try candidacy(&reader, flag))
@@ -177,7 +190,10 @@ extension RaftMessage {
         case .heartbeat:
             let sequence = try number(&reader, "raft sequence")
             let (commit, match) = (try index(&reader), try index(&reader))
-            return .heartbeat(Heartbeat(sequence: sequence, commit: commit, match: match, quarantined: flag))
+            let settlement =
+                settles ? Settlement(doubt: Doubt(rawValue: try reader.u64()), index: try index(&reader)) : nil
+            return .heartbeat(
+                Heartbeat(sequence: sequence, commit: commit, match: match, quarantined: flag, settlement: settlement))
         case .heartbeatReply:
             let match = try index(&reader)
             let wall = WallTime(try number(&reader, "raft wall clock"))
@@ -201,10 +217,11 @@ extension RaftMessage {
         return Candidacy(lastIndex: lastIndex, lastTerm: Term(try number(&reader, "raft term")), transfer: transfer)
     }
 
-    private static func followed(_ reader: inout WireReader, _ awaitsTerm: Bool) throws(WireError) -> Followed {
+    private static func followed(_ reader: inout WireReader, _ inDoubt: Bool) throws(WireError) -> Followed {
         let sequence = try number(&reader, "raft sequence")
         return Followed(
-            sequence: sequence, matched: try index(&reader), lastIndex: try index(&reader), awaitsTerm: awaitsTerm)
+            sequence: sequence, matched: try index(&reader), lastIndex: try index(&reader),
+            doubt: inDoubt ? Doubt(rawValue: try reader.u64()) : nil)
     }
 
     private struct EntryHeader {

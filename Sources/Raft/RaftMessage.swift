@@ -98,13 +98,38 @@ public struct RaftMessage: Hashable, Sendable {
         public var match: LogIndex
         /// The leader found the receiver's log shorter than what it had acknowledged.
         public var quarantined: Bool
+        /// The receiver's doubt is over once its log is the leader's up to an index.
+        public var settlement: Settlement?
 
-        public init(sequence: UInt64, commit: LogIndex, match: LogIndex, quarantined: Bool) {
+        public init(
+            sequence: UInt64, commit: LogIndex, match: LogIndex, quarantined: Bool, settlement: Settlement? = nil
+        ) {
             self.sequence = sequence
             self.commit = commit
             self.match = match
             self.quarantined = quarantined
+            self.settlement = settlement
         }
+    }
+
+    /// A majority without the replica in doubt has committed an entry that was appended after its doubt was heard of:
+    /// whatever it has forgotten decides nothing any more (see RaftReplica+Doubt.swift).
+    public struct Settlement: Hashable, Sendable {
+        public var doubt: Doubt
+        /// With the leader's log up to here the replica has all that it may have acknowledged.
+        public var index: LogIndex
+
+        public init(doubt: Doubt, index: LogIndex) {
+            self.doubt = doubt
+            self.index = index
+        }
+    }
+
+    /// Names one start of one replica that came up with `Fence.noVote`, so that what settles the doubt of one start never
+    /// passes for an answer to that of another.
+    public struct Doubt: Hashable, Sendable {
+        public var rawValue: UInt64
+        public init(rawValue: UInt64) { self.rawValue = rawValue }
     }
 
     /// What every reply to a leader says about its sender.
@@ -115,15 +140,14 @@ public struct RaftMessage: Hashable, Sendable {
         public var matched: LogIndex
         /// The end of the sender's log, durable or not.
         public var lastIndex: LogIndex
-        /// The sender may have forgotten votes and acknowledgements: it vouches for nothing before a leader of a later term
-        /// has committed, and asks for one.
-        public var awaitsTerm: Bool
+        /// The sender may have forgotten votes and acknowledgements: it vouches for nothing before a leader has settled that.
+        public var doubt: Doubt?
 
-        public init(sequence: UInt64, matched: LogIndex, lastIndex: LogIndex, awaitsTerm: Bool = false) {
+        public init(sequence: UInt64, matched: LogIndex, lastIndex: LogIndex, doubt: Doubt? = nil) {
             self.sequence = sequence
             self.matched = matched
             self.lastIndex = lastIndex
-            self.awaitsTerm = awaitsTerm
+            self.doubt = doubt
         }
     }
 }

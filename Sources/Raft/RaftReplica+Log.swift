@@ -53,16 +53,7 @@ extension RaftReplica {
         matched = max(matched, commit)
         effects.append(.committed(commit))
         if let membership = memberships.commit(through: commit) { effects.append(.membershipCommitted(membership)) }
-        liftVoteFence()
         trimCache()
-    }
-
-    /// A leader of a higher term that committed in it has settled what this replica may have forgotten.
-    private mutating func liftVoteFence() {
-        if fence.contains(.noVote), role == .follower, term > fencedTerm, log.term(at: commit) == term {
-            fence.remove(.noVote)
-            Site.voteFenceLifted.reached()
-        }
     }
 
     // MARK: - A follower's side of replication
@@ -127,12 +118,14 @@ extension RaftReplica {
         // that may have lost a truncation can be as long and hold what was void: it has to be compared anew.
         if !fence.contains(.noVote), message.match <= durability.index { matched = max(matched, message.match) }
         commit(through: min(message.commit, matched), &effects)
+        if let settlement = message.settlement { settle(settlement, from) }
         send(.heartbeatReply(match: acknowledgeable, wall: wall, followed), to: from, &effects)
     }
 
     private var followed: RaftMessage.Followed {
         RaftMessage.Followed(
-            sequence: leaderSequence, matched: matched, lastIndex: log.lastIndex, awaitsTerm: fence.contains(.noVote))
+            sequence: leaderSequence, matched: matched, lastIndex: log.lastIndex,
+            doubt: fence.contains(.noVote) ? doubt : nil)
     }
 
     /// How much of the log this replica may vouch for: equal to the leader's, durable, read back without a hole.

@@ -49,6 +49,7 @@ extension RaftReplica {
         if now >= heartbeatDue {
             scheduleHeartbeat()
             checkClock()
+            settleDoubts(&effects)
             sendHeartbeats(&effects)
             askForSnapshots(&effects)
         }
@@ -61,11 +62,14 @@ extension RaftReplica {
         heartbeatDue = MonotonicTime((now.rawValue / interval + 1) * interval)
     }
 
-    /// Check quorum: a leader that hears no majority may have been replaced long ago.
+    /// Check quorum: a leader that hears no majority may have been replaced long ago, perhaps by the very votes that a replica
+    /// in doubt has forgotten.
     private var hasQuorumContact: Bool {
         guard now >= judgeAfter else { return true }
         let heard = Quorum.reached(by: memberships.current.voters) { voter in
-            voter == me ? now : follower(voter).map { followers[$0].lastHeard } ?? MonotonicTime(0)
+            if voter == me { return now }
+            guard let position = follower(voter), !followers[position].isInDoubt else { return MonotonicTime(0) }
+            return followers[position].lastHeard
         }
         return heard.map { now - $0 <= Limits.electionTimeoutMaximum } ?? false
     }
@@ -207,7 +211,8 @@ extension RaftReplica {
                 followers[position].departSequence = sequence
             }
             let heartbeat = RaftMessage.Heartbeat(
-                sequence: sequence, commit: commit, match: follower.match, quarantined: follower.state == .quarantined)
+                sequence: sequence, commit: commit, match: follower.match, quarantined: follower.state == .quarantined,
+                settlement: settlement(for: follower))
             send(.heartbeat(heartbeat), to: follower.replica, &effects)
         }
     }

@@ -28,14 +28,12 @@ extension RaftReplica {
         guard role == .leader, let position = follower(from), followed.sequence <= sequence else { return nil }
         if followers[position].state == .quarantined { return nil }
         followers[position].lastHeard = now
-        followers[position].answered = max(followers[position].answered, followed.sequence)
-        let isNews = followed.awaitsTerm && !followers[position].awaitsTerm
-        followers[position].awaitsTerm = followed.awaitsTerm
-        if followed.awaitsTerm {
-            // It says itself that it may have lost what it acknowledged: where the logs agree is to be found out again.
-            if isNews || followers[position].match > .zero { compareAnew(position) }
+        followers[position].isInDoubt = followed.doubt != nil
+        if let doubt = followed.doubt {
+            noteDoubt(doubt, position)
             return position
         }
+        followers[position].answered = max(followers[position].answered, followed.sequence)
         // It answers a message that was sent after it had acknowledged more than its log now holds.
         let (match, matchSequence) = (followers[position].match, followers[position].matchSequence)
         if followed.sequence > matchSequence, followed.lastIndex < match {
@@ -48,11 +46,6 @@ extension RaftReplica {
         return position
     }
 
-    private mutating func compareAnew(_ position: Int) {
-        followers[position].match = .zero
-        followers[position].become(.probe, next: log.lastIndex.next)
-    }
-
     private mutating func acknowledge(_ position: Int, match: LogIndex, _ followed: RaftMessage.Followed) {
         guard match <= log.lastIndex, followed.matched <= log.lastIndex else { return }
         if match > followers[position].match {
@@ -62,7 +55,7 @@ extension RaftReplica {
         }
         let (next, agreed) = (followers[position].next, max(followers[position].match, followed.matched))
         // What it may not acknowledge yet it has all the same: the window moves on.
-        if followed.awaitsTerm { followers[position].acknowledged(through: agreed) }
+        if followed.doubt != nil { followers[position].acknowledged(through: agreed) }
         let answersNewest = followed.sequence >= followers[position].appendSequence
         switch followers[position].state {
         case .probe:

@@ -59,7 +59,7 @@ extension RaftReplica {
         var best: FollowerProgress?
         for follower in followers {
             guard memberships.current.isVoter(follower.replica), wanted == nil || wanted == follower.replica,
-                follower.state == .probe || follower.state == .replicate, !follower.awaitsTerm,
+                follower.state == .probe || follower.state == .replicate, !follower.isInDoubt,
                 now - follower.lastHeard < Limits.electionTimeoutMinimum, hasFitClock(follower)
             else { continue }
             if best.map({ follower.match > $0.match }) ?? true { best = follower }
@@ -86,18 +86,6 @@ extension RaftReplica {
             nextForcedTransfer = now + Limits.leaderSyncFailure
             transferLeadership(to: nil, now: now, &effects)
         }
-        renewTermForFenced(&effects)
-    }
-
-    /// A voter that lost hard state gets its vote back from a leader of a later term only: a leader that is well makes way for
-    /// one, or the voter would stay mute for as long as nothing else went wrong.
-    private mutating func renewTermForFenced(_ effects: inout [RaftEffect]) {
-        guard transfer == nil, now >= nextForcedTransfer, now - leaderSince >= Limits.leaderSyncFailure,
-            commit >= firstIndexOfTerm,
-            followers.contains(where: { $0.awaitsTerm && memberships.current.isVoter($0.replica) })
-        else { return }
-        nextForcedTransfer = now + Limits.preferredLeaderStable
-        transferLeadership(to: nil, now: now, &effects)
     }
 
     private mutating func notePreferred() {

@@ -13,6 +13,7 @@ import Wire
 ///     |   Replication RaftLog (terms, newest entries)   FollowerProgress per peer (leader only)     |
 ///     |   Durability  what is asked of the disk, what is done; held: replies that wait for it       |
 ///     |   Membership  newest in the log is in force      Reads  one round at a time                 |
+///     |   Doubt       what a damaged disk forgot          Clocks the leader's own against its voters'|
 ///     +--------------------------------------------------------------------------------------------+
 ///          |                    |                   |                  |                 ^
 ///          v                    v                   v                  v                 |
@@ -71,8 +72,8 @@ public struct RaftReplica: Sendable {
     // Trust
     public internal(set) var fence: Fence
     public internal(set) var holeIndex: LogIndex?
-    /// Terms up to here do not lift `.noVote`.
-    var fencedTerm: Term
+    /// What this start's doubt is called, as long as `fence` holds `.noVote`.
+    let doubt: RaftMessage.Doubt
     public internal(set) var halted: HaltReason?
     /// The newest incarnation seen of every node.
     var incarnations: [ReplicaID] = []
@@ -143,7 +144,9 @@ public struct RaftReplica: Sendable {
             vote = nil
             fence.insert(.noVote)
         }
-        fencedTerm = term
+        // Not drawn from the time-outs' own random numbers.
+        var names = SeededRandom(seed: ~seed)
+        doubt = RaftMessage.Doubt(rawValue: names.next())
         let readable = min(log.lastIndex, holeIndex?.previous ?? log.lastIndex)
         commit = max(start, min(recovered.hardState.commit, readable))
         savedCommit = commit

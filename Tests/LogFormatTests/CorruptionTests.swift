@@ -177,7 +177,7 @@ private let two = ShardID(2)
         #expect(try shard(ShardID(0), recovered).raft.fence.isEmpty, "the group's shard set does not name it")
     }
 
-    @Test func aLostHardStateForbidsVotesUntilALaterTermCommitted() throws {
+    @Test func aLostHardStateForbidsVotesUntilToldOtherwise() throws {
         var harness = try tenGroups(closing: false)
         harness.log.appendHardState(
             HardState(term: Term(5), vote: LogHarness.me, commit: LogIndex(3)), shard: one)
@@ -192,12 +192,15 @@ private let two = ShardID(2)
         // The doubt outlives a restart, though the next life opens with a hard state that is whole.
         let again = try shard(one, harness.recover())
         #expect(again.raft.fence == .noVote)
-        // A leader of term 6 replicated and committed an entry of its term.
+        // Nothing in the log ends it, not even that a leader of term 6 replicated and committed an entry of its term.
         harness.log.appendHardState(HardState(term: Term(6), vote: nil, commit: LogIndex(11)), shard: one)
         harness.log.append([sample(12, 6)], shard: one)
         harness.settle()
         #expect(try shard(one, harness.recover()).raft.fence == .noVote)
         harness.log.appendHardState(HardState(term: Term(6), vote: nil, commit: LogIndex(12)), shard: one)
+        harness.settle()
+        #expect(try shard(one, harness.recover()).raft.fence == .noVote)
+        harness.log.setFence([], shard: one)
         harness.settle()
         let settled = try shard(one, harness.recover())
         #expect(settled.raft.fence.isEmpty)

@@ -49,6 +49,7 @@ enum EffectText {
             case .heartbeat(let heartbeat):
                 "heartbeat commit \(heartbeat.commit) match \(heartbeat.match)"
                     + (heartbeat.quarantined ? " quarantined" : "")
+                    + (heartbeat.settlement.map { ", doubt settled from \($0.index) on" } ?? "")
             case .heartbeatReply(let match, _, let followed): "alive, match \(match) (\(text(followed)))"
             case .timeoutNow: "campaign now"
             }
@@ -66,6 +67,6 @@ enum EffectText {
     }
 
     private static func text(_ followed: RaftMessage.Followed) -> String {
-        "agrees to \(followed.matched) of \(followed.lastIndex)"
+        "agrees to \(followed.matched) of \(followed.lastIndex)" + (followed.doubt == nil ? "" : ", in doubt")
     }
 }

@@ -9,7 +9,7 @@ struct RaftWireTests {
         func number(_ bits: UInt64 = 40) -> UInt64 { random.below(1 << bits) }
         let followed = RaftMessage.Followed(
             sequence: number(), matched: LogIndex(number()), lastIndex: LogIndex(number()),
-            awaitsTerm: random.below(2) == 0)
+            doubt: random.below(2) == 0 ? nil : RaftMessage.Doubt(rawValue: random.next()))
         let candidacy = RaftMessage.Candidacy(
             lastIndex: LogIndex(number()), lastTerm: Term(number()), transfer: random.below(2) == 0)
         let body: RaftMessage.Body
@@ -46,7 +46,9 @@ struct RaftWireTests {
             body = .heartbeat(
                 .init(
                     sequence: number(), commit: LogIndex(number()), match: LogIndex(number()),
-                    quarantined: random.below(2) == 0))
+                    quarantined: random.below(2) == 0,
+                    settlement: random.below(2) == 0
+                        ? nil : .init(doubt: .init(rawValue: random.next()), index: LogIndex(number()))))
         case 8: body = .heartbeatReply(match: LogIndex(number()), wall: WallTime(rawValue: number(50)), followed)
         default: body = .timeoutNow
         }

@@ -35,6 +35,9 @@ extension Checker {
                 NothingGoesBack.self,
                 nothingGoesBack.started(
                     replica, now, durable: track.durableVotes[shard], isDamaged: track.isDamaged))
+            // What it forgot it may contradict once that is settled; whether it was worthless by then, others tell
+            // (`ElectionSafety`, `LeaderCompleteness`).
+            if track.isDamaged, now.raft.fence.contains(.noVote) { track.forgetVote(of: now) }
         }
         if before == nil || before!.raft.term != now.raft.term || before!.raft.vote != now.raft.vote {
             report(

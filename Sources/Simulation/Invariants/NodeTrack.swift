@@ -60,6 +60,14 @@ final class NodeTrack {
         log.forgetScan()
     }
 
+    /// A harmed disk starts with less than it was made to remember, and knows it: this is what counts from now on.
+    func forgetVote(of group: GroupInspection) {
+        let shard = Int(group.shard.rawValue)
+        durableVotes[shard].term = group.raft.term
+        durableVotes[shard].vote = group.raft.vote
+        votes[shard] = durableVotes[shard]
+    }
+
     /// Takes over what the disk was made to remember, if that is something new.
     func rememberVotes() {
         guard log.takeVotesChanged() else { return }
