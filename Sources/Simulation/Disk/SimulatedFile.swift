@@ -36,10 +36,9 @@ final class SimulatedFile {
         UnsafeMutableRawBufferPointer(rebasing: storage[offset..<end]).copyMemory(from: data)
     }
 
-    /// Writes zeros. Where there are zeros already nothing changes, whatever becomes of the write.
+    /// Writes zeros. On pages that were never written nothing changes, whatever becomes of the write.
     func fill(_ range: Range<Int>) {
-        let isZero = bytes.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[range]).allSatisfy { $0 == 0 } }
-        guard !isZero else { return }
+        guard range.lowerBound < blankFrom * Self.pageSize else { return }
         [UInt8](repeating: 0, count: range.count).withUnsafeBytes { write($0, at: range.lowerBound) }
     }
 
