@@ -52,7 +52,8 @@ extension NodeLog {
             }
             emit(.sync(file), .write, .sealed, &ops)
         // Zeros still under way would land on the segment's first groups.
-        case .awaitingSpare where spare == .ready && !filling.isUnderWay && (active.size > 0 || filling.isWhole(options)):
+        case .awaitingSpare
+        where spare == .ready && !filling.isUnderWay && (active.size > 0 || filling.isWhole(options)):
             roll = .renaming
             spare = .none
             filling = SpareFilling()

@@ -16,6 +16,7 @@ extension Checker {
         if !shards.isEmpty { compareStates(of: shards[intervals % shards.count], running) }
         let present = tracks.compactMap { $0 }
         if !present.isEmpty { scan(present[intervals % present.count]) }
+        for track in running { lookForRepair(track) }
         intervals += 1
     }
 

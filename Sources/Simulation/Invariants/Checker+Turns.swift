@@ -28,9 +28,13 @@ extension Checker {
     {
         let (replica, shard) = (track.replica, Int(now.shard.rawValue))
         report(IndexOrder.self, indexOrder.turned(replica, now))
+        if track.wasDamaged, !now.raft.fence.isEmpty { track.isDamaged = true }
         if let before {
             report(NothingGoesBack.self, nothingGoesBack.turned(replica, before: before, now: now))
         } else {
+            report(
+                KeptOverRestarts.self,
+                keptOverRestarts.started(replica, now, held: heldCommitted(of: now.shard, track)))
             report(
                 NothingGoesBack.self,
                 nothingGoesBack.started(

@@ -50,6 +50,8 @@ public final class Checker {
     @exclusivity(unchecked) var nothingGoesBack = NothingGoesBack()
     @exclusivity(unchecked) var voteOnce = VoteOnce()
     @exclusivity(unchecked) var durableRecords = DurableRecords()
+    @exclusivity(unchecked) var keptOverRestarts = KeptOverRestarts()
+    @exclusivity(unchecked) var wholeAgain = WholeAgain()
     @exclusivity(unchecked) var equalStates: EqualStates
     @exclusivity(unchecked) var ledgerModel = LedgerModel()
     @exclusivity(unchecked) var creditConservation = CreditConservation()
@@ -83,7 +85,8 @@ public final class Checker {
             membershipAfterCommit.coverage, stateMachineSafety.coverage, committedOnMajority.coverage,
             commitsOwnTerm.coverage, membershipSteps.coverage,
             committedNeverChanges.coverage, indexOrder.coverage, nothingGoesBack.coverage, voteOnce.coverage,
-            durableRecords.coverage, equalStates.coverage, ledgerModel.coverage, creditConservation.coverage,
+            durableRecords.coverage, keptOverRestarts.coverage, wholeAgain.coverage, equalStates.coverage,
+            ledgerModel.coverage, creditConservation.coverage,
             positionLimits.coverage, creditStreamOrder.coverage, acknowledgedOutcomes.coverage, realTimeOrder.coverage,
             boundedMemory.coverage,
         ])
@@ -130,7 +133,7 @@ public final class Checker {
         track.rememberVotes()
     }
 
-    /// The node's disk was harmed: its knowledge does not count until `repaired`.
+    /// The node's disk was harmed: its knowledge does not count until it is found whole again (Checker+Repair.swift).
     ///
     /// - Parameters:
     ///   - beyondBudget: no majority of undamaged replicas may be left. Then too nothing wrong may be told to anybody.
@@ -138,6 +141,7 @@ public final class Checker {
     public func damaged(_ node: NodeID, beyondBudget: Bool, rolledBack: Bool = false) {
         guard let track = track(node) else { return }
         track.isDamaged = true
+        track.wasDamaged = true
         track.files.refresh()
         track.log.restart(from: track.files, isIntact: false)
         if rolledBack {
@@ -146,11 +150,5 @@ public final class Checker {
             for shard in track.checkpoints.indices { track.checkpoints[shard] = .zero }
             track.votes = track.durableVotes
         }
-    }
-
-    /// Every damage of the node is repaired.
-    public func repaired(_ node: NodeID) {
-        track(node)?.isDamaged = false
-        track(node)?.isRolledBack = false
     }
 }

@@ -30,6 +30,8 @@ final class NodeTrack {
     @exclusivity(unchecked) var streams: [[StreamInspection]]
     /// The disk was harmed and is not known to be repaired.
     @exclusivity(unchecked) var isDamaged = false
+    /// It was harmed at some time: some of that may show late.
+    var wasDamaged = false
     /// An older image was put back: what it said before counts for nothing.
     @exclusivity(unchecked) var isRolledBack = false
 

@@ -1,0 +1,44 @@
+import Audit
+import ClearingModel
+import Engine
+
+// From harmed to whole, and back where the harm shows late.
+extension Checker {
+    /// Judges the node strictly again if nothing is wrong with it any more: its process knows of no hole and no doubt, and its
+    /// log, as the audit's decoder reads it, has every entry, and the votes that it was made to remember.
+    func lookForRepair(_ track: NodeTrack) {
+        guard track.isDamaged, !track.isRolledBack, track.engine != nil, track.isAnyGroupSeen, track.isFreeOfDoubt,
+            shards.allSatisfy({ isWhole($0, track) })
+        else { return }
+        track.isDamaged = false
+        wholeAgain.found()
+    }
+
+    private func isWhole(_ shard: ShardID, _ track: NodeTrack) -> Bool {
+        let (found, remembered) = (track.log.vote(of: shard), track.durableVotes[Int(shard.rawValue)])
+        guard found.term == remembered.term, found.vote == remembered.vote else { return false }
+        var index = track.log.start(of: shard).next
+        while index <= track.log.last(of: shard) {
+            guard let entry = track.log.entry(of: shard, at: index), !entry.isDamaged else { return false }
+            index = index.next
+        }
+        return true
+    }
+
+    /// The last committed entry that the node's disk durably holds.
+    func heldCommitted(of shard: ShardID, _ track: NodeTrack) -> LogIndex? {
+        let reference = references[Int(shard.rawValue)]
+        let index = min(track.log.last(of: shard), reference.committed)
+        guard index > .zero else { return nil }
+        if track.log.start(of: shard) >= index { return index }
+        return track.log.entry(of: shard, at: index)?.term == reference[index].term ? index : nil
+    }
+}
+
+extension NodeTrack {
+    fileprivate var isAnyGroupSeen: Bool { last.contains { $0 != nil } }
+
+    fileprivate var isFreeOfDoubt: Bool {
+        last.allSatisfy { group in group.map { $0.raft.fence.isEmpty && $0.raft.hole == nil } ?? true }
+    }
+}
