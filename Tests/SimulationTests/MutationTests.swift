@@ -13,12 +13,12 @@ struct MutationTests {
     private static let bound: UInt64 = 2_000
 
     static let bugs = [
-        KnownBug(mutation: "skipLogMatching", seed: 39),
+        KnownBug(mutation: "skipLogMatching", seed: 2),
         KnownBug(mutation: "acknowledgeBeforeSync", seed: 1),
         KnownBug(mutation: "dropCreditCursor", seed: 2),
         KnownBug(mutation: "trimUncommitted", seed: 2),
         KnownBug(mutation: "forgetVote", seed: 1),
-        KnownBug(mutation: "repairTruncates", seed: 1),
+        KnownBug(mutation: "repairTruncates", seed: 54),
         KnownBug(mutation: "cutBelowSynced", seed: 1),
         KnownBug(mutation: "applyUncommitted", seed: 1),
         KnownBug(mutation: "changeMembershipEarly", seed: 35),
