@@ -327,6 +327,45 @@ struct RaftViolationTests {
         #expect(rolledBack.checker.violation == nil, "\(rolledBack.checker.violation!)")
     }
 
+    @Test("a log that a restart has cut below what is committed, unless the replica says that it is in doubt")
+    func keptOverRestarts() throws {
+        for isInDoubt in [false, true] {
+            let history = try ForgedHistory()
+            history.show(history.follower, restarted: true) {
+                $0.change = {
+                    $0.raft.lastIndex = $0.raft.start
+                    $0.raft.durableIndex = $0.raft.start
+                    $0.raft.commit = $0.raft.start
+                    $0.raft.applied = $0.raft.start
+                    ($0.commit, $0.applied) = ($0.raft.start, $0.raft.start)
+                    if isInDoubt { $0.raft.fence.insert(.noVote) }
+                }
+            }
+            if isInDoubt {
+                #expect(history.checker.violation?.invariant != "KeptOverRestarts")
+            } else {
+                history.expect("KeptOverRestarts", "which is committed")
+            }
+        }
+    }
+
+    @Test("what it excused while a disk was harmed, once the disk is whole")
+    func wholeAgain() throws {
+        let history = try ForgedHistory()
+        let cluster = history.payments.cluster
+        for machine in cluster.machines.dropFirst() {
+            history.checker.damaged(machine.replica.node, beyondBudget: true)
+        }
+        history.payments.decide(history.payments.payment(49, from: 1, to: 2))
+        history.checker.interval()
+        let row = history.checker.coverage.rows.first { $0.invariant == "WholeAgain" }
+        #expect(row?.checks == 2)
+        for machine in cluster.machines.dropFirst() { cluster.untoldSyncs.insert(machine.replica.node) }
+        history.payments.decide(history.payments.payment(50, from: 1, to: 2))
+        history.payments.decide(history.payments.payment(51, from: 0, to: 3))
+        history.expect("CommittedOnMajority", "has not")
+    }
+
     @Test("a second vote in a term, and one that a restart forgot")
     func voteOnce() throws {
         let other = ReplicaID(node: NodeID(9), incarnation: Incarnation(1))
