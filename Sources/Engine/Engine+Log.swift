@@ -115,6 +115,13 @@ extension Engine {
 
     // MARK: Housekeeping
 
+    /// A log that found no room for its first segment is opened as soon as there is some.
+    func awaitRoom() {
+        guard isDiskFull, now - lastHousekeeping >= .seconds(1) else { return }
+        lastHousekeeping = now
+        log.checkFreeSpace(&effects.disk)
+    }
+
     func housekeeping() {
         lastHousekeeping = now
         log.checkFreeSpace(&effects.disk)

@@ -146,6 +146,7 @@ public final class Engine {
     public func tick(now: MonotonicTime, wall: WallTime) {
         self.now = max(self.now, now)
         self.wall = wall
+        if phase == .starting { return awaitRoom() }
         guard phase == .running || phase == .stopping else { return }
         let syncAge = persists.first.map { now - $0.at } ?? MonotonicTime.Span(nanoseconds: 0)
         for group in held {

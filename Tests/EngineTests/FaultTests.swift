@@ -204,6 +204,26 @@ struct FaultTests {
         #expect(scenario.decide(scenario.payment(11, from: 0, to: 1))?.outcome == .accepted)
     }
 
+    /// Found as seed 2810: an emptied node that came back to a full disk stayed in recovery for ever.
+    @Test("start by themselves when a disk that was full at their first start has room")
+    func fullAtStart() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let late = try #require(cluster.machines.first { cluster.leader(of: ShardID(1)) != $0.replica.node })
+        cluster.kill(late.replica.node)
+        cluster.wipe(late.replica.node)
+        late.disk.freeBytes = 1_000
+        late.disk.failureCode = 28
+        late.disk.fails = { if case .preallocate = $0 { true } else { false } }
+        cluster.start(late.replica.node)
+        cluster.run(milliseconds: 3_000)
+        #expect(!late.engine!.isRunning && late.has("disk full: no new work is taken; free space or move the node"))
+        late.disk.fails = { _ in false }
+        late.disk.freeBytes = 1 << 40
+        let started = cluster.reaches(late.engine!.isRunning)
+        #expect(started)
+    }
+
     @Test("give leadership away when their disk is full, and get it back only when there is room")
     func fullLeader() throws {
         let scenario = try Scenario(shards: 1)
