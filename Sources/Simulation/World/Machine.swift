@@ -1,5 +1,4 @@
 import ClearingModel
-import DequeModule
 import Engine
 import LogFormat
 
@@ -40,9 +39,7 @@ final class Machine {
     var drain: (deadline: UInt64, downFor: UInt64) = (0, 0)
     @exclusivity(unchecked) var crash: (point: CrashPoint, after: Int, power: Bool, downFor: UInt64)?
 
-    /// Operations under way, by lane; the first is being performed.
-    @exclusivity(unchecked) var lanes: [Deque<DiskOperation>] = [Deque(), Deque(), Deque()]
-    @exclusivity(unchecked) var laneIsBusy = [false, false, false]
+    @exclusivity(unchecked) var lanes = [DiskLane(), DiskLane(), DiskLane()]
 
     /// Incarnation that operators were asked to take in, until it is a voter everywhere.
     var rejoining = false
@@ -90,12 +87,4 @@ final class Machine {
     }
 
     var isUp: Bool { engine != nil }
-
-    static func lane(of lane: DiskOperation.Lane) -> Int {
-        switch lane {
-        case .write: 0
-        case .read: 1
-        case .background: 2
-        }
-    }
 }

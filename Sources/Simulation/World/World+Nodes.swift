@@ -1,5 +1,4 @@
 import ClearingModel
-import DequeModule
 import Engine
 import LogFormat
 import Wire
@@ -14,8 +13,7 @@ extension World {
         machine.startedAt = now
         machine.isDraining = false
         machine.turnScheduled = false
-        machine.lanes = [Deque(), Deque(), Deque()]
-        machine.laneIsBusy = [false, false, false]
+        machine.lanes = [DiskLane(), DiskLane(), DiskLane()]
         var configuration = EngineConfiguration(
             replica: machine.replica, topology: topology,
             seed: parameters.seed &* 31 &+ UInt64(machine.position) &* 1_000_003 &+ UInt64(machine.life),
@@ -43,14 +41,13 @@ extension World {
         machine.crash = nil
         trace.add(.stopped, at: now, node: machine.position, power ? 1 : 0, power ? "power cut" : "killed")
         checker.stopped(machine.node)
-        for lane in machine.lanes.indices {
+        for lane in machine.lanes {
             // What the kernel had begun it may finish.
-            if machine.laneIsBusy[lane], let operation = machine.lanes[lane].first, diskRandom.oneIn(2) {
+            if lane.isBusy, let operation = lane.operations.first, diskRandom.oneIn(2) {
                 _ = perform(operation, of: machine)
             }
-            machine.lanes[lane].removeAll()
-            machine.laneIsBusy[lane] = false
         }
+        machine.lanes = [DiskLane(), DiskLane(), DiskLane()]
         if power { losePower(machine) }
         for wire in wires { if let wire { end(of: machine.position, on: wire, silently: power) } }
         machine.wires = [:]
@@ -140,7 +137,7 @@ extension World {
         // Its checkpoint is durable, the log's new start is not written yet.
         if effects.log.contains(where: { $0.event == "snapshot in force" }), strikes(machine, .snapshot) { return }
         for operation in effects.disk {
-            machine.lanes[Machine.lane(of: operation.lane)].append(operation)
+            machine.lanes[DiskLane.index(of: operation.lane)].operations.append(operation)
             if strikes(machine, .diskOperation) { return }
         }
         for lane in 0..<3 { beginDisk(machine, lane) }
@@ -175,8 +172,8 @@ extension World {
     // MARK: Disk
 
     private func beginDisk(_ machine: Machine, _ lane: Int) {
-        guard !machine.laneIsBusy[lane], let operation = machine.lanes[lane].first else { return }
-        machine.laneIsBusy[lane] = true
+        guard !machine.lanes[lane].isBusy, let operation = machine.lanes[lane].operations.first else { return }
+        machine.lanes[lane].isBusy = true
         var microseconds: UInt64 =
             switch operation.kind {
             case .sync, .syncDirectory: parameters.syncLatency
@@ -191,9 +188,9 @@ extension World {
     }
 
     func diskDone(_ machine: Machine, _ life: Int, _ lane: Int) {
-        guard machine.life == life, let engine = machine.engine, let operation = machine.lanes[lane].first else {
-            return
-        }
+        guard machine.life == life, let engine = machine.engine,
+            let operation = machine.lanes[lane].operations.first
+        else { return }
         if now < machine.diskStalledUntil {
             return queue.push(.disk(node: machine.position, life: life, lane: lane), at: machine.diskStalledUntil)
         }
@@ -209,15 +206,16 @@ extension World {
             default: nil
             }
         if let point, strikes(machine, point) { return }
-        _ = machine.lanes[lane].popFirst()
-        machine.laneIsBusy[lane] = false
-        let result = perform(operation, of: machine)
-        engine.completed(DiskCompletion(id: operation.id, result: result), now: monotonic(machine))
-        scheduleTurn(machine)
+        let told = machine.lanes[lane].end(operation, perform(operation, of: machine))
+        if !told.isEmpty {
+            for completion in told { engine.completed(completion, now: monotonic(machine)) }
+            scheduleTurn(machine)
+        }
         beginDisk(machine, lane)
     }
 
     private func perform(_ operation: DiskOperation, of machine: Machine) -> DiskCompletion.Result {
+        if let broken = machine.lanes[DiskLane.index(of: operation.lane)].broken { return .failed(broken) }
         let result = machine.disk.perform(operation.kind)
         switch (operation.kind, result) {
         case (.write(let file, let offset, let slabs), .done):
