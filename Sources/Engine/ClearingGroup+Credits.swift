@@ -4,9 +4,11 @@ import Wire
 
 /// The leader's half of DESIGN's numbered credit batches: send, resend, accept once, confirm from applied state.
 extension ClearingGroup {
-    /// Sends closed batches that the destination has not been sent yet, and the confirmations this shard owes.
+    /// Sends closed batches that the destination has not been sent yet, and the confirmations this shard owes. What
+    /// cannot be sent now is tried again after the next tick.
     func sendCredits(now: MonotonicTime, in engine: Engine) {
-        guard isReady else { return }
+        guard mayOweCredits, isReady else { return }
+        mayOweCredits = false
         for destination in 1..<outgoing.count { sendBatches(to: ShardID(UInt16(destination)), now: now, in: engine) }
         for source in 1..<incoming.count where incoming[source].owesConfirmation {
             let shard = ShardID(UInt16(source))
@@ -51,6 +53,7 @@ extension ClearingGroup {
             }
             if batch.number <= ledger.incomingCursor(from: batch.source).number {
                 incoming[slot].owesConfirmation = true
+                mayOweCredits = true
             }
         case .apply, .waitsForDirectory, .mismatch:
             guard incoming[slot].waiting.count < Limits.maximumUnconfirmedBatches else { return }
@@ -84,6 +87,7 @@ extension ClearingGroup {
     /// Timed work of a leader: directory changes to fetch, day markers to log.
     func tick(now: MonotonicTime, wall: WallTime, in engine: Engine) {
         guard isReady else { return }
+        mayOweCredits = true
         pullDirectory(now: now, in: engine)
         // What a clock in doubt asks for must not be logged later, when it is trusted again.
         guard raft.mayStamp(now: now, wall: wall) else { return waitingMarkers = [] }

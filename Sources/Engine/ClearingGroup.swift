@@ -27,6 +27,8 @@ final class ClearingGroup: Group {
     var waitingUpdate: DirectoryUpdate?
     var waitingMarkers: [Marker] = []
     var markersCheckedAt: MonotonicTime?
+    /// Something changed since `sendCredits` last looked.
+    var mayOweCredits = true
     var decisions: [Decision] = []
     /// Entries of retained days that are not in the own log, as of the last housekeeping.
     var missingEntries = 0
@@ -109,6 +111,7 @@ final class ClearingGroup: Group {
 
     /// Sets the volatile stream state and the stamps back to what is applied and proposed.
     private func forgetStaged() {
+        mayOweCredits = true
         sequence = EntrySequence(
             ledgerTime: sequence.ledgerTime, nextOrdinal: ledger.nextOrdinal + queuedRecords,
             window: proposed.last?.window ?? ledger.currentWindow)
@@ -148,6 +151,7 @@ final class ClearingGroup: Group {
     override func applyData(_ entry: RaftEntry, in engine: Engine) {
         ledger.apply(entry.payload.bytes, index: entry.index, term: entry.term, decisions: &decisions)
         engine.metrics.appliedRecords += UInt64(decisions.count)
+        mayOweCredits = true
         guard isLeader else { return }
         afterApply(entry, in: engine)
         while let front = proposed.first, front.index <= entry.index {

@@ -80,7 +80,7 @@ extension Engine {
         guard !group.raft.isTransferring, group.raft.mayStamp(now: now, wall: wall), !group.raft.isFull else {
             return refuse(reply, shard: .directory, .overloaded)
         }
-        let payload = group.sequence.seal(builder, wall: wall, flush: false)
+        let payload = group.sequence.seal(&builder, wall: wall, flush: false)
         guard case .accepted(let index, let term) = propose(payload, in: group) else {
             return refuse(reply, shard: .directory, .notLeader)
         }

@@ -60,7 +60,10 @@ extension Engine {
     /// A shard has a new leader: everything unconfirmed goes to it again.
     func resendCredits(toShard shard: ShardID) {
         guard shard.rawValue > 0 else { return }
-        for group in clearingHeld { group.outgoing[Int(shard.rawValue)].target = nil }
+        for group in clearingHeld {
+            group.outgoing[Int(shard.rawValue)].target = nil
+            group.mayOweCredits = true
+        }
     }
 
     /// A connection to a node stands again: what was sent over the last one may be lost.

@@ -18,7 +18,9 @@ extension ClearingGroup {
     /// Proposes closed entries, then the open one where it is due. Called at the end of every turn.
     func proposeIfDue(now: MonotonicTime, wall: WallTime, in engine: Engine) {
         // What the disk has not taken yet is bounded over all shards of the node.
-        guard isReady, pipelineHasRoom(now, wall), engine.unsyncedBytes < Limits.maximumUnsyncedBytes else { return }
+        guard isReady, !closed.isEmpty || open.records > 0 || now - lastProposal >= Limits.flushInterval,
+            pipelineHasRoom(now, wall), engine.unsyncedBytes < Limits.maximumUnsyncedBytes
+        else { return }
         while pipelineHasRoom(now, wall), let entry = closed.popFirst() { propose(entry, now: now, in: engine) }
         guard isReady, pipelineHasRoom(now, wall), open.records > 0 || now - lastProposal >= Limits.flushInterval else {
             return
@@ -41,10 +43,8 @@ extension ClearingGroup {
 
     /// Ends the filling of the open entry: stamps it and seals it. It is proposed as soon as the pipeline has room.
     func close(now: MonotonicTime, wall: WallTime) {
-        var entry = OpenEntry()
-        swap(&entry, &open)
-        let (requests, records, flush) = (entry.requests, entry.records, entry.flush)
-        let payload = sequence.seal(entry.takeBuilder(), wall: wall, flush: flush)
+        let (requests, records) = (open.requests, open.records)
+        let payload = open.seal(&sequence, wall: wall)
         closed.append(
             ClosedEntry(
                 payload: payload, requests: requests, records: records, window: sequence.window, closedAt: now))

@@ -18,6 +18,13 @@ public struct EntryBuilder: ~Copyable {
         slab.appendZeros(EntryHeader.size)
     }
 
+    /// Empty again.
+    private mutating func restart() {
+        slab.appendZeros(EntryHeader.size)
+        sections.bytes.removeAll(keepingCapacity: true)
+        (recordCount, sectionCount, openedWindow) = (0, 0, nil)
+    }
+
     public var isEmpty: Bool { recordCount == 0 && sectionCount == 0 }
     public var sectionBytes: Int { sections.count }
     /// Bytes of the payload if it were sealed now.
@@ -83,14 +90,15 @@ public struct EntryBuilder: ~Copyable {
         return true
     }
 
-    /// Ends the entry. `EntrySequence.seal` knows the values.
+    /// Ends the entry; the builder is empty after and takes the next one. `EntrySequence.seal` knows the values.
     ///
     /// - Parameters:
     ///   - window: the window open after this entry's own sections.
     ///   - flush: closes the open credit batches after the records.
-    public consuming func seal(
+    public mutating func seal(
         ledgerTime: WallTime, firstOrdinal: Ordinal, window: WindowID, flush: Bool
     ) -> Slab {
+        defer { restart() }
         let header = EntryHeader(
             recordCount: recordCount, ledgerTime: ledgerTime, firstOrdinal: firstOrdinal, sectionBytes: sections.count,
             sectionCount: sectionCount, flags: flush ? EntryHeader.flushFlag : 0, window: window)
@@ -99,7 +107,7 @@ public struct EntryBuilder: ~Copyable {
         writer.bytes.withUnsafeBytes { slab.overwrite(at: 0, $0) }
         sections.bytes.withUnsafeBytes { slab.append($0) }
         // A small entry in a large slab would hold all of it for as long as the entry is cached for followers.
-        return slab.count < slab.capacity / 4 ? slab.sealCopy() : slab.seal()
+        return slab.count < slab.capacity / 4 ? slab.sealCopy() : slab.sealRenewing()
     }
 }
 
@@ -123,7 +131,7 @@ public struct EntrySequence: Hashable, Sendable {
 
     /// Seals an entry with ledger time `max(previous + 1, wall)` and the next ordinals.
     /// - Precondition: at most `recordRoom` records.
-    public mutating func seal(_ builder: consuming EntryBuilder, wall: WallTime, flush: Bool) -> Slab {
+    public mutating func seal(_ builder: inout EntryBuilder, wall: WallTime, flush: Bool) -> Slab {
         precondition(builder.recordCount <= recordRoom, "a record without an ordinal")
         ledgerTime = max(WallTime(ledgerTime.rawValue + 1), wall)
         if let opened = builder.openedWindow { window = opened }

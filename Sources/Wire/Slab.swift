@@ -51,7 +51,7 @@ extension Slab: Equatable {
 
 /// A slab that is being filled: one owner, fixed capacity, sealed once.
 public struct SlabBuilder: ~Copyable {
-    private let base: UnsafeMutableRawPointer
+    private var base: UnsafeMutableRawPointer
     public let capacity: Int
     public private(set) var count = 0
 
@@ -101,6 +101,14 @@ public struct SlabBuilder: ~Copyable {
     public mutating func sealCopy() -> Slab {
         defer { count = 0 }
         return Slab(copying: bytes)
+    }
+
+    /// A slab of these bytes, which never change from here; the builder gets new memory and can be filled again.
+    public mutating func sealRenewing() -> Slab {
+        let (sealed, count) = (base, self.count)
+        base = Self.allocate(capacity)
+        self.count = 0
+        return Slab(adopting: sealed, count: count)
     }
 
     /// Ends the filling: from here the bytes never change.

@@ -55,7 +55,7 @@ struct Microbenchmark: Sendable {
             index = index.next
             let wall = WallTime(day.start(offsetMinutes: 480).rawValue + 12 * 3_600_000_000)
             ledger.apply(
-                sequence.seal(builder, wall: wall, flush: false), index: index, term: Term(1), decisions: &decisions)
+                sequence.seal(&builder, wall: wall, flush: false), index: index, term: Term(1), decisions: &decisions)
         }
         var version: UInt64 = 0
         func versioned<R>(_ record: R) -> Versioned<R> {
@@ -85,7 +85,7 @@ struct Microbenchmark: Sendable {
         let entries = stride(from: 0, to: count, by: 8_000).map { start -> Slab in
             var builder = EntryBuilder()
             for payment in payments[start..<start + 8_000] { builder.append(payment) }
-            return sequence.seal(builder, wall: .zero, flush: true)
+            return sequence.seal(&builder, wall: .zero, flush: true)
         }
         return (
             count,

@@ -108,7 +108,7 @@ final class AuditedCluster {
         wall = WallTime(wall.rawValue + 1_000)
         var builder = EntryBuilder()
         fill(&builder)
-        let slab = sequences[shard - 1].seal(builder, wall: wall, flush: flush)
+        let slab = sequences[shard - 1].seal(&builder, wall: wall, flush: flush)
         append(.data, slab, shard: shard, to: chosen)
         ledgers[shard - 1].apply(slab, index: indexes[shard], term: term, decisions: &decisions)
         return decisions
@@ -119,7 +119,7 @@ final class AuditedCluster {
         wall = WallTime(wall.rawValue + 1_000)
         var builder = EntryBuilder()
         fill(&builder)
-        append(.data, sequences[shard - 1].seal(builder, wall: wall, flush: flush), shard: shard, to: chosen)
+        append(.data, sequences[shard - 1].seal(&builder, wall: wall, flush: flush), shard: shard, to: chosen)
     }
 
     func commitDirectory(_ changes: [DirectoryChange]) {
@@ -127,7 +127,7 @@ final class AuditedCluster {
         var builder = EntryBuilder()
         let added = builder.add(DirectoryChangeRequest(changes: changes))
         precondition(added)
-        let slab = directorySequence.seal(builder, wall: wall, flush: false)
+        let slab = directorySequence.seal(&builder, wall: wall, flush: false)
         append(.data, slab, shard: 0)
         var replies: [DirectoryChangeReply] = []
         directoryLedger.apply(slab, index: indexes[0], term: term, replies: &replies)

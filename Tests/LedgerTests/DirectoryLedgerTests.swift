@@ -16,7 +16,7 @@ final class DirectoryDriver {
             let added = builder.add(DirectoryChangeRequest(changes: command))
             precondition(added)
         }
-        let slab = sequence.seal(builder, wall: .zero, flush: false)
+        let slab = sequence.seal(&builder, wall: .zero, flush: false)
         index = index.next
         var replies: [DirectoryChangeReply] = []
         ledger.apply(slab, index: index, term: Term(1), replies: &replies)

@@ -181,7 +181,7 @@ struct EntryFormatTests {
         for records in [2, 0] {
             var builder = EntryBuilder()
             for n in 0..<records { builder.append(payment(1, 2, 3, sequence: UInt64(n))) }
-            let slab = sequence.seal(builder, wall: .zero, flush: true)
+            let slab = sequence.seal(&builder, wall: .zero, flush: true)
             withExtendedLifetime(slab) { #expect(ShardLedger.validate(slab.bytes) == nil) }
             #expect(sequence.recordRoom == 0)
         }
@@ -196,7 +196,7 @@ struct EntryFormatTests {
             var builder = EntryBuilder()
             builder.append(payment(1, 2, 3, sequence: 1))
             if wall == 150 { _ = builder.add(Marker.openWindow(WindowID(scheme: .domestic, number: 2))) }
-            let slab = sequence.seal(builder, wall: WallTime(UInt64(wall)), flush: false)
+            let slab = sequence.seal(&builder, wall: WallTime(UInt64(wall)), flush: false)
             headers.append(try #require(withExtendedLifetime(slab) { EntryHeader.peek(slab.bytes) }))
         }
         #expect(headers.map(\.ledgerTime.rawValue) == [101, 200, 201, 202])

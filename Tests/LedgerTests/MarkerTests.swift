@@ -19,7 +19,7 @@ struct MarkerTests {
                 #expect(added)
             }
             index = index.next
-            let slab = sequence.seal(builder, wall: WallTime(milliseconds: 1_795_406_400_000), flush: false)
+            let slab = sequence.seal(&builder, wall: WallTime(milliseconds: 1_795_406_400_000), flush: false)
             ledger.apply(slab.bytes, index: index, term: Term(1), decisions: &decisions)
             withExtendedLifetime(slab) {}
         }

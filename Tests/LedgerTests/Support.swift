@@ -35,7 +35,7 @@ final class ShardDriver {
     {
         var builder = EntryBuilder()
         fill(&builder)
-        let slab = sequence.seal(builder, wall: wall, flush: flush)
+        let slab = sequence.seal(&builder, wall: wall, flush: flush)
         index = index.next
         log.append(slab)
         ledger.apply(slab, index: index, term: term, decisions: &decisions)
