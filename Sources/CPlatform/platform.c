@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -142,3 +143,8 @@ void suanpan_keep_large_allocations(void) {
     mallopt(M_MMAP_THRESHOLD, 64 << 20);
     mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
+
+// A switch of the runtime (stdlib/public/runtime/Exclusivity.cpp).
+extern bool _swift_disableExclusivityChecking;
+
+void suanpan_skip_exclusivity_checks(void) { _swift_disableExclusivityChecking = true; }

@@ -77,7 +77,7 @@ extension Engine {
         guard builder.add(request) else {
             return refuse(reply, shard: .directory, .frameTooLarge, message: "send fewer changes in one request")
         }
-        guard !group.raft.isTransferring, group.raft.mayStamp(now: now, wall: wall), !group.raft.isFull else {
+        guard group.raft.mayPropose(now: now, wall: wall) else {
             return refuse(reply, shard: .directory, .overloaded)
         }
         let payload = group.sequence.seal(&builder, wall: wall, flush: false)

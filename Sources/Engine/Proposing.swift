@@ -11,18 +11,20 @@ import Wire
 extension ClearingGroup {
     /// While leadership is handed over, or the clock is in doubt, nothing is stamped; what waits goes on waiting.
     private func pipelineHasRoom(_ now: MonotonicTime, _ wall: WallTime) -> Bool {
-        proposed.count < Limits.pipelineDepth && !raft.isTransferring && !raft.isFull
-            && raft.mayStamp(now: now, wall: wall)
+        proposed.count < Limits.pipelineDepth && raft.mayPropose(now: now, wall: wall)
     }
 
     /// Proposes closed entries, then the open one where it is due. Called at the end of every turn.
     func proposeIfDue(now: MonotonicTime, wall: WallTime, in engine: Engine) {
         // What the disk has not taken yet is bounded over all shards of the node.
         guard isReady, !closed.isEmpty || open.records > 0 || now - lastProposal >= Limits.flushInterval,
-            pipelineHasRoom(now, wall), engine.unsyncedBytes < Limits.maximumUnsyncedBytes
+            engine.unsyncedBytes < Limits.maximumUnsyncedBytes
         else { return }
-        while pipelineHasRoom(now, wall), let entry = closed.popFirst() { propose(entry, now: now, in: engine) }
-        guard isReady, pipelineHasRoom(now, wall), open.records > 0 || now - lastProposal >= Limits.flushInterval else {
+        while !closed.isEmpty {
+            guard isReady, pipelineHasRoom(now, wall) else { return }
+            propose(closed.removeFirst(), now: now, in: engine)
+        }
+        guard isReady, open.records > 0 || now - lastProposal >= Limits.flushInterval, pipelineHasRoom(now, wall) else {
             return
         }
         // On a full disk what was taken is still decided; credits and markers wait for room, or for another leader.

@@ -73,6 +73,12 @@ extension RaftReplica {
     /// This leader stamps nothing: its clock is too far from its voters'. Proposals are answered `.clockInDoubt`.
     public var isClockSkewed: Bool { if case .skewed = clock { true } else { false } }
 
+    /// Whether an entry may be stamped with this wall clock and proposed now: leadership is not being handed over, and what
+    /// waits for a majority is within its bound. O(1); one call, since each copies the replica where it crosses a module.
+    public func mayPropose(now: MonotonicTime, wall: WallTime) -> Bool {
+        !isTransferring && !isFull && mayStamp(now: now, wall: wall)
+    }
+
     /// Whether an entry may be stamped with this wall clock: this replica leads, its clock was compared in this term, and it
     /// has moved on as the monotonic one has since.
     public func mayStamp(now: MonotonicTime, wall: WallTime) -> Bool {

@@ -60,6 +60,7 @@ struct SimRun {
     ) -> SimRun? {
         let forked = ForkedRun(limit: patience) {
             suanpan_keep_large_allocations()
+            suanpan_skip_exclusivity_checks()
             for parameters in worlds {
                 alarm(patience)
                 Console.out("\(mark)seed \(parameters.seed)")

@@ -57,3 +57,7 @@ void suanpan_error_text(int code, char *buffer, size_t size);
 /// Has malloc keep freed blocks of up to 64 MiB for the next use instead of giving each back to the system: entries and frames
 /// of a megabyte come and go hundreds of times a second.
 void suanpan_keep_large_allocations(void);
+
+/// Has Swift's runtime check exclusive access to properties no more in this process, which costs a simulated world a tenth of
+/// its time. For worlds whose code the tests run with the checks on; never for a node.
+void suanpan_skip_exclusivity_checks(void);
