@@ -61,7 +61,7 @@ public enum Limits {
     /// Log bytes written and not yet synced, over all shards of a node.
     public static let maximumUnsyncedBytes = 64 << 20
     /// Bytes of entries a shard applies between two checkpoints.
-    public static let checkpointIntervalBytes = 256 << 20
+    public static let checkpointIntervalBytes = 128 << 20
     /// From one request for old entries to the next, on a node with little else to do and on a busy one. A reply has up to
     /// 512 KiB: some 25 MiB and 1 MiB a second.
     public static let backfillInterval = MonotonicTime.Span.milliseconds(20)

@@ -10,9 +10,16 @@ extension RaftReplica {
 
     // MARK: - Time
 
+    /// The preferred leader's time-outs end where those of the others begin: a group that starts, or whose leader falls
+    /// silent, is led by it at once where it can, and needs no transfer later. Whether a group is safe does not depend on
+    /// time-outs (Raft §5.6).
     mutating func resetElectionDeadline() {
         let width = Limits.electionTimeoutMaximum.nanoseconds - Limits.electionTimeoutMinimum.nanoseconds
-        electionDeadline = now + Limits.electionTimeoutMinimum + randomSpan(upTo: .init(nanoseconds: width))
+        let split = preferred == nil ? 0 : width / 4
+        let range = preferred == me.node ? 0...split : split...width
+        electionDeadline =
+            now + Limits.electionTimeoutMinimum
+            + .init(nanoseconds: random.below(range.upperBound - range.lowerBound + 1) + range.lowerBound)
     }
 
     func tickElectionIsDue() -> Bool { now >= electionDeadline && now >= judgeAfter }

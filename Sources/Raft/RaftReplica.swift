@@ -167,6 +167,10 @@ public struct RaftReplica: Sendable {
         for replica in memberships.current.voters + memberships.current.learners { _ = noteIncarnation(replica) }
         _ = noteIncarnation(me)
         resetElectionDeadline()
+        // When a whole cluster starts, its processes are not there at one moment, and the preferred leader may be the last.
+        if preferred != nil, preferred != me.node {
+            electionDeadline = electionDeadline + Limits.electionTimeoutMinimum
+        }
     }
 
     // MARK: - Inputs of every role
