@@ -201,6 +201,7 @@ extension ClientCore {
         slab.batches[index].positions.remove(at: record)
         slab.entries[index].count -= 1
         slab.entries[index].bytes -= Int32(Instruction.size)
+        slab.renew(slot)
         enqueue(slot, front: true)
         pump(Int(slab.entries[index].route), now, &out)
     }

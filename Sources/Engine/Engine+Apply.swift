@@ -36,6 +36,8 @@ extension Engine {
     /// - Returns: how long apply has been stuck. Raft takes it for the age of a sync: a replica that cannot read what is
     ///   committed could lead and would never be ready, so it leaves that to others.
     func retryRead(of group: Group) -> MonotonicTime.Span {
+        // A read may fail whose entries are applied already: by another one, or in a snapshot.
+        if group.applied >= group.commit { (group.stuckSince, group.readFailedAt) = (nil, nil) }
         if let failed = group.readFailedAt, now - failed >= .seconds(1) { group.resumeApply() }
         return group.stuckSince.map { now - $0 } ?? MonotonicTime.Span(nanoseconds: 0)
     }

@@ -94,8 +94,11 @@ extension Engine {
 
     func receiveRepairReply(_ reader: inout WireReader, from node: NodeID) throws(WireError) {
         let reply = try RepairReply(decoding: &reader)
-        guard group(reply.shard) != nil else { return }
-        let wanted = log.wanted(reply.entries, of: reply.shard)
+        guard let group = group(reply.shard) else { return }
+        // One of a later term than this replica knows may contradict a leader that it still follows: it comes again when that
+        // is settled.
+        let entries = reply.entries.filter { $0.term <= group.raft.term }
+        let wanted = log.wanted(entries, of: reply.shard)
         guard !wanted.isEmpty else { return backfillReceived(reply, from: node) }
         metrics.repairedEntries += UInt64(wanted.count)
         notice(

@@ -33,12 +33,19 @@ extension NodeLog {
     public mutating func complete(
         _ completion: DiskCompletion, ops: inout [DiskOperation], events: inout [LogEvent]
     ) {
-        guard let waiter = waiting.removeValue(forKey: completion.id) else {
+        guard let (waiter, lane) = waiting.removeValue(forKey: completion.id) else {
             preconditionFailure("operation \(completion.id) completed twice, or was never emitted")
         }
+        if lane == .background { backgroundOperations -= 1 }
         // After a failed write or sync nothing that follows may look durable.
         guard !hasFailed else { return }
-        let result = completion.result
+        carryOn(waiter, completion.result, &ops, &events)
+        if lane == .background { fillSpare(&ops) }
+    }
+
+    private mutating func carryOn(
+        _ waiter: Waiter, _ result: DiskCompletion.Result, _ ops: inout [DiskOperation], _ events: inout [LogEvent]
+    ) {
         switch waiter {
         case .ignore: break
         case .recovery: recoveryStep(result, &ops, &events)

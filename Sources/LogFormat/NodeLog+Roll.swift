@@ -145,18 +145,20 @@ extension NodeLog {
             emit(.close(.spareSegment), .background, .ignore, &ops)
             spare = .ready
             filling.through = SegmentHeader.bytes
-            fillSpare(&ops)
             advanceRoll(&ops)
         }
     }
 
-    /// Has the next piece of the spare segment filled, if it is behind. The very first segment is filled before its use: nothing
-    /// is written meanwhile that could set the pace.
+    /// Has the next piece of the spare segment filled, if it is behind and its lane has nothing else to do: a piece that stood
+    /// behind a checkpoint's sync would hold up a change of segments, and with it the whole log, for as long as that takes. The
+    /// very first segment is filled before its use: nothing is written meanwhile that could set the pace.
     mutating func fillSpare(_ ops: inout [DiskOperation]) {
         let isFirst = active.size == 0
         let goal = isFirst ? options.segmentBytes : min(active.end + SpareFilling.lead, options.segmentBytes)
         // A change of segments waits for no more than the piece under way.
-        guard spare == .ready, !filling.isUnderWay, filling.through < goal, roll == .none || isFirst else { return }
+        guard spare == .ready, !filling.isUnderWay, backgroundOperations == 0, filling.through < goal,
+            roll == .none || isFirst
+        else { return }
         let count = min(SpareFilling.pieceBytes, options.segmentBytes - filling.through)
         filling.isUnderWay = true
         let piece = DiskOperation.Kind.fill(.spareSegment, offset: UInt64(filling.through), count: count)
@@ -169,7 +171,6 @@ extension NodeLog {
         filling.isUnderWay = false
         if case .failed(let error) = result { return spareLost(error, &ops, &events) }
         filling.through = through
-        fillSpare(&ops)
         advanceRoll(&ops)
     }
 

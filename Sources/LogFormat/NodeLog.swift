@@ -47,8 +47,10 @@ public struct NodeLog {
     let slots: [ShardID: Int]
 
     var nextOperation: UInt64 = 1
-    /// What to do when an operation completes.
-    var waiting: [UInt64: Waiter] = [:]
+    /// What to do when an operation completes, and the lane that it is in.
+    var waiting: [UInt64: (waiter: Waiter, lane: DiskOperation.Lane)] = [:]
+    /// Operations of the background lane that have not completed.
+    var backgroundOperations = 0
     var recovery: Recovery?
     var isRunning = false
     var hasFailed = false
@@ -170,10 +172,12 @@ public struct NodeLog {
     }
 
     /// Those of a peer's entries that fill holes. A truncation may be staged that makes holes of the written log void: what
-    /// lies above the log's end is no hole any more.
+    /// lies above it is no hole any more, or stands staged itself.
     public func wanted(_ entries: [RaftEntry], of shard: ShardID) -> [RaftEntry] {
         let holes = holes(of: shard)
-        let last = lastIndex(of: shard)
+        let cut = staged.lazy.filter { $0.header.shard == shard && $0.header.kind == .truncation }.map(\.header.index)
+            .min()
+        let last = min(lastIndex(of: shard), cut?.previous ?? LogIndex(.max))
         return entries.filter { entry in
             entry.index <= last && holes.contains { $0.from <= entry.index && entry.index <= $0.through }
         }
@@ -208,7 +212,8 @@ public struct NodeLog {
     ) {
         let id = nextOperation
         nextOperation += 1
-        waiting[id] = waiter
+        waiting[id] = (waiter, lane)
+        if lane == .background { backgroundOperations += 1 }
         ops.append(DiskOperation(id: id, lane: lane, kind: kind))
     }
 }

@@ -105,15 +105,20 @@ struct DiskPerformer: ~Copyable {
         }
     }
 
+    /// A device may take larger blocks only, which it says at the first write: EINVAL, and nothing is written.
+    private var refusesDirect: Bool { faults?.refusesDirect ?? false }
+
     private mutating func write(_ name: FileName, _ offset: UInt64, _ slabs: [Slab]) throws(DiskError) {
         let count = slabs.reduce(0) { $0 + $1.count }
         let wholeBlocks = offset % UInt64(BlockBuffer.blockBytes) == 0 && count % BlockBuffer.blockBytes == 0
         if wholeBlocks, name.isSegment, let direct = files.directDescriptor(name) {
+            let isRefused = refusesDirect
             let code = blocks.gather(slabs, count) { vector in
                 var vector = vector
-                return suanpan_write_all(direct, &vector, 1, offset)
+                return isRefused ? EINVAL : suanpan_write_all(direct, &vector, 1, offset)
             }
-            return try check(code, "write at \(offset) of", name)
+            if code != EINVAL { return try check(code, "write at \(offset) of", name) }
+            files.giveUpDirect(name)
         }
         let file = try file(name)
         var vectors: [iovec] = []
@@ -129,7 +134,9 @@ struct DiskPerformer: ~Copyable {
 
     private mutating func fill(_ name: FileName, _ offset: UInt64, _ count: Int) throws(DiskError) {
         if let direct = files.directDescriptor(name) {
-            return try check(suanpan_write_zeros(direct, offset, count), "cannot write zeros to", name)
+            let code = refusesDirect ? EINVAL : suanpan_write_zeros(direct, offset, count)
+            if code != EINVAL { return try check(code, "cannot write zeros to", name) }
+            files.giveUpDirect(name)
         }
         let file = try file(name)
         try check(suanpan_write_zeros(file, offset, count), "cannot write zeros to", name)

@@ -6,6 +6,8 @@ import Wire
 public struct DiskFaults: Sendable {
     /// The error that an operation gets instead of being performed; `nil` performs it. May sleep, which stalls the lane.
     public var check: @Sendable (DiskOperation) -> DiskError?
+    /// Writes past the page cache are refused, as by a device of larger blocks.
+    public var refusesDirect = false
     public init(check: @escaping @Sendable (DiskOperation) -> DiskError?) { self.check = check }
 }
 

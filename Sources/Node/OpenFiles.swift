@@ -49,6 +49,12 @@ struct OpenFiles: ~Copyable {
         return entries[name]!.direct.flatMap { $0 < 0 ? nil : $0 }
     }
 
+    /// The device refused a direct write, which changed nothing: the file is written through the page cache from now on.
+    mutating func giveUpDirect(_ name: FileName) {
+        if let direct = entries[name]?.direct, direct >= 0 { Glibc.close(direct) }
+        entries[name]?.direct = -1
+    }
+
     mutating func close(_ name: FileName) {
         if let entry = entries.removeValue(forKey: name) { Self.close(entry) }
     }

@@ -1,5 +1,6 @@
 import ClearingModel
 import Engine
+import Raft
 import Testing
 import Wire
 
@@ -38,5 +39,44 @@ struct RepairTests {
         let healthy = cluster.reaches(cluster.machine(victim).engine?.isRunning == true)
         #expect(healthy)
         #expect(try #require(cluster.machine(victim).engine).metrics.damagedRecords == 0)
+    }
+
+    @Test("an entry of a term that the replica does not know yet is not taken from a peer")
+    func laterTerm() throws {
+        let scenario = try Scenario(shards: 1)
+        let cluster = scenario.cluster
+        let decided = try scenario.pay(1...20)
+        let leader = try #require(cluster.leader(of: ShardID(1)))
+        let victim = try #require(cluster.machines.first { $0.replica.node != leader })
+        cluster.kill(victim.replica.node)
+        let (payment, decision) = decided[9]
+        let flipped = payment.withBytes { victim.disk.flipBit(where: Array($0.prefix(48))) }
+        #expect(flipped)
+        cluster.start(victim.replica.node)
+        let connected = cluster.reaches(victim.links[leader] != nil)
+        try #require(connected)
+        let engine = try #require(victim.engine)
+        let link = try #require(victim.links[leader])
+        // What a peer that follows a later leader would answer (docs/PROTOCOL.md, repair reply).
+        let payload = Slab([1, 2, 3])
+        var writer = WireWriter()
+        writer.frame(.repairReply, request: 0) {
+            $0.id(ShardID(1))
+            $0.u64(decision.index)
+            $0.id(LogIndex.zero)
+            $0.u32(1)
+            $0.u64(decision.index)
+            $0.id(Term(99))
+            $0.u8(EntryKind.data.rawValue)
+            $0.u32(UInt32(payload.count))
+            $0.u32(payload.checksum)
+            $0.raw(payload.bytes)
+        }
+        #expect(engine.metrics.repairedEntries == 0)
+        writer.bytes.withUnsafeBytes { engine.received($0, on: link, now: cluster.now) }
+        #expect(engine.metrics.repairedEntries == 0)
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level && cluster.hashesAgree)
+        #expect(engine.metrics.repairedEntries > 0)
     }
 }

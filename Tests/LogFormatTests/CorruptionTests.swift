@@ -93,6 +93,21 @@ private let two = ShardID(2)
         expectWhole(&harness, one, through: 6)
     }
 
+    @Test func whatStandsStagedAnewIsNotRepaired() throws {
+        var harness = try tenGroups()
+        let record = try #require(harness.disk.anatomy().entry(one, 8))
+        harness.disk.flip(.segment(1), at: record.payloadOffset)
+        harness.recover()
+        harness.log.appendTruncate(shard: one, from: LogIndex(7), term: Term(2))
+        harness.log.append([sample(7, 2), sample(8, 2)], shard: one)
+        // A late answer about the hole, from a peer that knows of a later leader.
+        #expect(harness.log.wanted([sample(8, 3)], of: one) == [])
+        harness.log.append([sample(9, 2)], shard: one)
+        harness.settle()
+        #expect(harness.log.holes(of: one).isEmpty)
+        #expect(harness.readAll(one, from: LogIndex(7), through: LogIndex(9)) == (7...9).map { sample($0, 2) })
+    }
+
     @Test func aRepairFillsTheHoleForGood() throws {
         var harness = try tenGroups()
         let record = try #require(harness.disk.anatomy().entry(one, 4))

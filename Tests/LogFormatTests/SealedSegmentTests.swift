@@ -257,6 +257,36 @@ private let two = ShardID(2)
         #expect(read == (1..<next).map { sample($0, 1, bytes: 6_000) })
     }
 
+    @Test func aChangeOfSegmentsDoesNotWaitForACheckpoint() throws {
+        var harness = try LogHarness.fresh(segmentBytes: 8 << 20)
+        let payload = 60_000
+        var next: UInt64 = 1
+        func append(_ harness: inout LogHarness) -> LogSequence {
+            defer { next += 1 }
+            return harness.log.append([sample(next, 1, bytes: payload)], shard: one)
+        }
+        for _ in 0..<20 {
+            _ = append(&harness)
+            harness.settle()
+        }
+        harness.log.writeCheckpoint(
+            shard: two, index: LogIndex(1), term: Term(1), membership: LogHarness.membership,
+            sections: [Slab([1, 2, 3])], ops: &harness.ops)
+        let isCheckpointSync = { (kind: DiskOperation.Kind) in
+            if case .sync(.checkpointTemporary) = kind { true } else { false }
+        }
+        // The spare segment is there, half of its zeros are not, and the background lane is busy for long.
+        while harness.disk.segmentNumbers.count < 2, next < 400 {
+            _ = append(&harness)
+            harness.settle(holding: isCheckpointSync)
+        }
+        #expect(harness.disk.segmentNumbers == [1, 2])
+        let last = append(&harness)
+        harness.settle(holding: isCheckpointSync)
+        #expect(harness.log.syncedThrough == last && harness.log.unsyncedBytes == 0)
+        harness.settle()
+    }
+
     @Test func recordsAreFoundByOrdinal() throws {
         var harness = try LogHarness.fresh(segmentBytes: 256 << 10)
         var ordinal: UInt64 = 0

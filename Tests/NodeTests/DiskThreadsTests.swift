@@ -76,8 +76,11 @@ struct DiskThreadsTests {
         #expect(try #require(disk.perform(.freeSpace).number) > 0)
     }
 
-    @Test func wholeBlocksPassThePageCacheByAndAreReadBack() throws {
-        let disk = try Disk(temporary.path)
+    @Test(arguments: [false, true])
+    func wholeBlocksPassThePageCacheByAndAreReadBack(deviceRefuses: Bool) throws {
+        var faults = DiskFaults { _ in nil }
+        faults.refusesDirect = deviceRefuses
+        let disk = try Disk(temporary.path, faults: faults)
         // Larger than the memory that the blocks are gathered in at first, and in parts of any length.
         let block = (0..<5 << 18).map { UInt8(truncatingIfNeeded: $0 &* 7 &+ $0 >> 8) }
         let parts = [Slab(Array(block[..<1_000])), .empty, Slab(Array(block[1_000...]))]

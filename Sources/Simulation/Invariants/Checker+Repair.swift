@@ -28,10 +28,13 @@ extension Checker {
     /// The last committed entry that the node's disk durably holds.
     func heldCommitted(of shard: ShardID, _ track: NodeTrack) -> LogIndex? {
         let reference = references[Int(shard.rawValue)]
-        let index = min(track.log.last(of: shard), reference.committed)
-        guard index > .zero else { return nil }
-        if track.log.start(of: shard) >= index { return index }
-        return track.log.entry(of: shard, at: index)?.term == reference[index].term ? index : nil
+        let start = track.log.start(of: shard)
+        var index = min(track.log.last(of: shard), reference.committed)
+        // Above it there may be entries that never were committed.
+        while index > start, track.log.entry(of: shard, at: index)?.term != reference[index].term {
+            index = index.previous
+        }
+        return index > .zero ? index : nil
     }
 }
 

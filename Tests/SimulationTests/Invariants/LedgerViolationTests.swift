@@ -56,7 +56,7 @@ struct LedgerViolationTests {
         var sequence = sequence(history, ordinalError: 5)
         var builder = EntryBuilder()
         builder.append(history.payments.payment(77, from: 1, to: 2))
-        commit(sequence.seal(builder, wall: history.payments.cluster.wall, flush: false), in: history)
+        commit(sequence.seal(&builder, wall: history.payments.cluster.wall, flush: false), in: history)
         history.expect("LedgerModel", "first ordinal")
     }
 
@@ -79,7 +79,7 @@ struct LedgerViolationTests {
         var builder = EntryBuilder()
         let isAdded = builder.add(batch)
         try #require(isAdded)
-        commit(sequence.seal(builder, wall: history.payments.cluster.wall, flush: false), in: history)
+        commit(sequence.seal(&builder, wall: history.payments.cluster.wall, flush: false), in: history)
         #expect(history.checker.violation == nil, "\(history.checker.violation!)")
         history.checker.interval()
         history.expect("CreditConservation", "currency 156")
