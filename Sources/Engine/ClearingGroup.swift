@@ -135,7 +135,9 @@ final class ClearingGroup: Group {
     override var checkpointDue: Bool { ledger.checkpointDue }
     override var neededFrom: LogIndex { ledger.indexNeededFrom }
     override var alwaysStandsAlone: Bool { false }
-    override func encodeCheckpoint(standsAlone: Bool) -> [Slab] { ledger.encodeCheckpoint(standsAlone: standsAlone) }
+    override func encodeCheckpoint(standsAlone: Bool) -> CheckpointContent {
+        ledger.encodeCheckpoint(standsAlone: standsAlone)
+    }
 
     /// A snapshot is durable here: its ledger takes the place of this one.
     func install(_ restored: ShardLedger, _ snapshot: SnapshotHead) {

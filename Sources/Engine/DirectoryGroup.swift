@@ -33,7 +33,7 @@ final class DirectoryGroup: Group {
     }
 
     override var checkpointDue: Bool { directory.checkpointDue }
-    override func encodeCheckpoint(standsAlone: Bool) -> [Slab] { directory.encodeCheckpoint() }
+    override func encodeCheckpoint(standsAlone: Bool) -> CheckpointContent { directory.encodeCheckpoint() }
 
     /// A snapshot is durable here: its directory takes the place of this one.
     func install(_ restored: DirectoryLedger, _ snapshot: SnapshotHead) {

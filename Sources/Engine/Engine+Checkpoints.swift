@@ -23,9 +23,9 @@ extension Engine {
         else { return }
         let standsAlone =
             group.alwaysStandsAlone || group.nextStandsAlone || isChainSpent(infos, neededFrom: group.neededFrom)
-        let sections = group.encodeCheckpoint(standsAlone: standsAlone)
+        let content = group.encodeCheckpoint(standsAlone: standsAlone)
         group.waitingCheckpoint = Checkpoint(
-            index: group.applied, term: group.appliedTerm, membership: group.appliedMembership, sections: sections,
+            index: group.applied, term: group.appliedTerm, membership: group.appliedMembership, content: content,
             standsAlone: standsAlone)
         group.nextStandsAlone = false
         group.checkpointSegment = log.lastAddress.segment
@@ -66,7 +66,7 @@ extension Engine {
             group.isCheckpointing = true
             log.writeCheckpoint(
                 shard: group.shard, index: checkpoint.index, term: checkpoint.term, membership: checkpoint.membership,
-                sections: checkpoint.sections, standsAlone: checkpoint.standsAlone, ops: &effects.disk)
+                content: checkpoint.content, standsAlone: checkpoint.standsAlone, ops: &effects.disk)
         }
     }
 

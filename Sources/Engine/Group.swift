@@ -129,7 +129,7 @@ class Group {
     /// Whether a checkpoint is the whole state anyway.
     var alwaysStandsAlone: Bool { true }
     /// State and index section of a checkpoint at `applied`.
-    func encodeCheckpoint(standsAlone: Bool) -> [Slab] { preconditionFailure("a subclass encodes") }
+    func encodeCheckpoint(standsAlone: Bool) -> CheckpointContent { preconditionFailure("a subclass encodes") }
     func stateHash() -> UInt64 { 0 }
 
     /// Puts an installed snapshot's place into force; the subclass has replaced its state.
@@ -150,7 +150,7 @@ struct Checkpoint {
     var index: LogIndex
     var term: Term
     var membership: Membership
-    var sections: [Slab]
+    var content: CheckpointContent
     var standsAlone: Bool
 }
 

@@ -42,10 +42,10 @@ extension DirectoryLedger {
     /// 64 bits over the whole state.
     public var stateHash: UInt64 { hashKey.hash(encodeState()) }
 
-    /// The state; one slab, the same bytes on every replica.
-    public func encodeCheckpoint() -> [Slab] {
+    /// The state, which is all that there is.
+    public func encodeCheckpoint() -> CheckpointContent {
         checkpointedBytes = appliedBytes
-        return [encodeState()]
+        return CheckpointContent(state: encodeState())
     }
 
     /// Records in order of version, so that the state does not depend on the order in which they first came.

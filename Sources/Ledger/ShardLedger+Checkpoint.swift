@@ -5,35 +5,24 @@ extension ShardLedger {
     /// Version of the state's encoding.
     static var stateSchema: UInt16 { 1 }
 
-    /// The state after `appliedIndex`, and what the index gained since the last call.
-    ///
-    /// The first slab is the state, the same bytes on every replica. The second, where there is one, is the index section: parts of
-    /// at most 1 MiB, one behind the other. Restoring needs the newest state and the index sections of every checkpoint from
-    /// `indexNeededFrom` on, oldest first.
-    /// - Parameter standsAlone: the index section holds the whole index, so that no earlier checkpoint is needed.
-    public func encodeCheckpoint(standsAlone: Bool = false) -> [Slab] {
+    /// The state after `appliedIndex`, and what the index gained since the last call. Restoring needs the newest state and the
+    /// index parts of every checkpoint from `indexNeededFrom` on, oldest first.
+    /// - Parameter standsAlone: the parts hold the whole index, so that no earlier checkpoint is needed.
+    public func encodeCheckpoint(standsAlone: Bool = false) -> CheckpointContent {
         checkpointedBytes = appliedBytes
         let gained = (closedDays + days).flatMap { $0.delta.drain() }
-        if standsAlone { return encodeWhole() }
-        return [encodeState()] + Self.joined(gained)
+        return standsAlone ? encodeWhole() : CheckpointContent(state: encodeState(), index: gained)
     }
 
     /// State and whole index, for a snapshot: leaves what the next checkpoint holds as it is.
-    public func encodeWhole() -> [Slab] {
+    public func encodeWhole() -> CheckpointContent {
         var parts: [Slab] = []
         for day in closedDays + days {
             let all = IndexDelta(day.day)
             day.partition.forEachPage { all.append($0) }
             parts += all.drain()
         }
-        return [encodeState()] + Self.joined(parts)
-    }
-
-    private static func joined(_ parts: [Slab]) -> [Slab] {
-        if parts.count < 2 { return parts }
-        var builder = SlabBuilder(capacity: parts.reduce(0) { $0 + $1.count })
-        for part in parts { builder.append(part.bytes) }
-        return [builder.seal()]
+        return CheckpointContent(state: encodeState(), index: parts)
     }
 
     /// 64 bits over the canonical encoding of the whole state, the index by its counts and digests. O(state).

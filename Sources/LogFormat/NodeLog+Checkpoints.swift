@@ -1,4 +1,5 @@
 import ClearingModel
+import Ledger
 import Raft
 import Wire
 
@@ -27,10 +28,12 @@ struct CheckpointHeader {
     var info: CheckpointInfo
     var sections: [Section]
 
-    init(info: CheckpointInfo, sections slabs: [Slab]) {
+    init(info: CheckpointInfo, sections content: [[Slab]]) {
         self.info = info
-        sections = Self.places(slabs.map { UInt64($0.count) })
-        for (at, slab) in slabs.enumerated() { sections[at].checksum = slab.checksum }
+        sections = Self.places(content.map { UInt64($0.reduce(0) { $0 + $1.count }) })
+        for (at, slabs) in content.enumerated() {
+            sections[at].checksum = slabs.reduce(0) { crc32c($1.bytes, from: $0) }
+        }
     }
 
     init(info: CheckpointInfo, sections: [Section]) {
@@ -108,7 +111,7 @@ extension NodeLog {
     /// - Precondition: none of the same shard is being written; `index` lies above the newest checkpoint, and every entry up
     ///   to it is committed.
     public mutating func writeCheckpoint(
-        shard: ShardID, index: LogIndex, term: Term, membership: Membership, sections: [Slab],
+        shard: ShardID, index: LogIndex, term: Term, membership: Membership, content: CheckpointContent,
         standsAlone: Bool = false, ops: inout [DiskOperation]
     ) {
         let slot = slot(shard)
@@ -116,13 +119,14 @@ extension NodeLog {
         precondition(checkpoints[slot].allSatisfy { $0.index < index }, "checkpoint below the newest one")
         let previous = standsAlone ? nil : checkpoints[slot].first?.index
         let info = CheckpointInfo(shard: shard, index: index, term: term, membership: membership, previous: previous)
+        let sections = content.sections
         let header = CheckpointHeader(info: info, sections: sections)
         let file = FileName.checkpointTemporary(shard)
         checkpointWrites[slot] = CheckpointWrite(info: info, file: file)
         emit(.open(file, create: true), .background, .checkpointStep(slot), &ops)
         emit(.write(file, offset: 0, [header.encoded(cluster: cluster)]), .background, .checkpointStep(slot), &ops)
-        for (section, slab) in zip(header.sections, sections) where slab.count > 0 {
-            emit(.write(file, offset: section.offset, [slab]), .background, .checkpointStep(slot), &ops)
+        for (section, slabs) in zip(header.sections, sections) where section.length > 0 {
+            emit(.write(file, offset: section.offset, slabs), .background, .checkpointStep(slot), &ops)
         }
         emit(.sync(file), .background, .checkpointWritten(slot), &ops)
     }

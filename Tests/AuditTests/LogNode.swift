@@ -1,5 +1,6 @@
 import ClearingModel
 import Glibc
+import Ledger
 import LogFormat
 import Raft
 import Wire
@@ -103,9 +104,11 @@ final class LogNode {
         return found
     }
 
-    func checkpoint(_ shard: ShardID, index: LogIndex, term: Term, _ membership: Membership, _ sections: [Slab]) {
+    func checkpoint(
+        _ shard: ShardID, index: LogIndex, term: Term, _ membership: Membership, _ content: CheckpointContent
+    ) {
         log.writeCheckpoint(
-            shard: shard, index: index, term: term, membership: membership, sections: sections, ops: &ops)
+            shard: shard, index: index, term: term, membership: membership, content: content, ops: &ops)
         settle()
     }
 

@@ -176,9 +176,9 @@ extension AuditedCluster {
         // A checkpoint needs a new index, also where nothing happened.
         if shard == 0 { noop(.directory) }
         settle()
-        let sections = shard == 0 ? directoryLedger.encodeCheckpoint() : ledger(shard).encodeCheckpoint()
+        let content = shard == 0 ? directoryLedger.encodeCheckpoint() : ledger(shard).encodeCheckpoint()
         for node in nodes {
-            node.checkpoint(ShardID(UInt16(shard)), index: indexes[shard], term: term, membership, sections)
+            node.checkpoint(ShardID(UInt16(shard)), index: indexes[shard], term: term, membership, content)
         }
     }
 }

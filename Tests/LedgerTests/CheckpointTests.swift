@@ -40,10 +40,10 @@ struct CheckpointTests {
                     #expect(restored.stateHash == driver.ledger.stateHash)
                     #expect(restored.encodeState() == driver.ledger.encodeState())
                 }
-                let sections = driver.ledger.encodeCheckpoint()
-                deltas += sections[1...]
-                let one = try Self.restored(driver, state: sections[0], deltas: deltas)
-                #expect(one.encodeState() == sections[0])
+                let content = driver.ledger.encodeCheckpoint()
+                deltas += content.index
+                let one = try Self.restored(driver, state: content.state, deltas: deltas)
+                #expect(one.encodeState() == content.state)
                 #expect(one.balances() == driver.ledger.balances())
                 restored = one
                 checkpoints += 1
@@ -57,28 +57,28 @@ struct CheckpointTests {
         var world = RandomWorld(seed: 21)
         var deltas: [Slab] = []
         for _ in 0..<60 { world.records() }
-        deltas += world.driver.ledger.encodeCheckpoint()[1...]
+        deltas += world.driver.ledger.encodeCheckpoint().index
         for _ in 0..<60 { world.records() }
-        let sections = world.driver.ledger.encodeCheckpoint()
-        deltas += sections[1...]
+        let content = world.driver.ledger.encodeCheckpoint()
+        deltas += content.index
         #expect(deltas.count >= 2)
         for missing in deltas.indices {
             var some = deltas
             some.remove(at: missing)
             #expect(throws: CheckpointError.self) {
-                try Self.restored(world.driver, state: sections[0], deltas: some)
+                try Self.restored(world.driver, state: content.state, deltas: some)
             }
         }
         // Parts that overlap are as good as parts that do not.
-        _ = try Self.restored(world.driver, state: sections[0], deltas: deltas + deltas)
+        _ = try Self.restored(world.driver, state: content.state, deltas: deltas + deltas)
         #expect(throws: CheckpointError.foreign) {
             try ShardLedger(
-                restoring: sections[0], deltas: deltas, shard: ShardID(2), cluster: testCluster,
+                restoring: content.state, deltas: deltas, shard: ShardID(2), cluster: testCluster,
                 slots: world.slots, shardCount: 3)
         }
         #expect(throws: CheckpointError.foreign) {
             try ShardLedger(
-                restoring: sections[0], deltas: deltas, shard: ShardID(1), cluster: ClusterID(high: 1, low: 1),
+                restoring: content.state, deltas: deltas, shard: ShardID(1), cluster: ClusterID(high: 1, low: 1),
                 slots: world.slots, shardCount: 3)
         }
     }
@@ -87,8 +87,8 @@ struct CheckpointTests {
     func damage() {
         var world = RandomWorld(seed: 31)
         for _ in 0..<80 { world.step() }
-        let sections = world.driver.ledger.encodeCheckpoint()
-        let state = Array(sections[0].bytes)
+        let content = world.driver.ledger.encodeCheckpoint()
+        let state = Array(content.state.bytes)
         var refused = 0
         for _ in 0..<2_000 {
             var bytes = state
@@ -97,7 +97,7 @@ struct CheckpointTests {
             } else {
                 bytes[Int(world.random.below(UInt64(bytes.count)))] = UInt8(truncatingIfNeeded: world.random.next())
             }
-            if (try? Self.restored(world.driver, state: Slab(bytes), deltas: Array(sections[1...]))) == nil {
+            if (try? Self.restored(world.driver, state: Slab(bytes), deltas: content.index)) == nil {
                 refused += 1
             }
         }
@@ -116,13 +116,13 @@ struct CheckpointTests {
             if driver.ledger.checkpointDue {
                 due.append(driver.index.rawValue)
                 #expect(driver.ledger.appliedBytes / 10_000 == UInt64(due.count))
-                let sections = driver.ledger.encodeCheckpoint()
+                let content = driver.ledger.encodeCheckpoint()
                 #expect(!driver.ledger.checkpointDue)
                 // The replica that starts here goes on with the same rhythm.
                 if due.count == 3 {
-                    let deltas = Array(sections[1...])
+                    let deltas = content.index
                     #expect(throws: CheckpointError.self) {
-                        try Self.restored(driver, state: sections[0], deltas: deltas)
+                        try Self.restored(driver, state: content.state, deltas: deltas)
                     }
                 }
             }
@@ -139,7 +139,7 @@ struct CheckpointTests {
         for day in days {
             driver.open(day)
             driver.decide(payment(1, 2, 1, sequence: 1, day: day))
-            deltas += driver.ledger.encodeCheckpoint()[1...]
+            deltas += driver.ledger.encodeCheckpoint().index
             if day > testDay { driver.entry { _ = $0.add(Marker.closeDay(BusinessDay(day.rawValue - 1))) } }
         }
         #expect(driver.ledger.openDays == [days[3]])
@@ -150,8 +150,8 @@ struct CheckpointTests {
         #expect(!driver.ledger.isExpired(days[3].next))
         // In a closed day nothing is decided any more, not even a duplicate: that is for the leader to look up.
         #expect(driver.decide(payment(1, 2, 1, sequence: 1, day: days[2])).outcome == .dayNotOpen)
-        let sections = driver.ledger.encodeCheckpoint()
-        let restored = try Self.restored(driver, state: sections[0], deltas: Array(deltas[2...]) + sections[1...])
+        let content = driver.ledger.encodeCheckpoint()
+        let restored = try Self.restored(driver, state: content.state, deltas: Array(deltas[2...]) + content.index)
         #expect(restored.lookup(payment(1, 2, 1, sequence: 1, day: days[2]).id)?.outcome == .accepted)
         #expect(restored.stateHash == driver.ledger.stateHash)
     }

@@ -198,8 +198,8 @@ struct CreditStreamTests {
         destination.entry { _ = $0.add(batch(1, amount: 70, to: indirect)) }
         #expect(destination.ledger.position(of: ParticipantID(indirect)).available == 80)
         #expect(destination.ledger.position(of: ParticipantID(sponsor)).available == before + 70)
-        let sections = destination.ledger.encodeCheckpoint()
-        let restored = try CheckpointTests.restored(destination, state: sections[0], deltas: Array(sections[1...]))
+        let content = destination.ledger.encodeCheckpoint()
+        let restored = try CheckpointTests.restored(destination, state: content.state, deltas: content.index)
         #expect(
             restored.position(of: ParticipantID(sponsor)) == destination.ledger.position(of: ParticipantID(sponsor)))
     }
@@ -239,8 +239,8 @@ struct CreditStreamTests {
         destination.entry { _ = $0.add(second) }
         #expect(destination.ledger.incomingCursor(from: ShardID(1)) == first.cursor)
         #expect(destination.decide(payment(creditor, world.people[1][1], 1, sequence: 1)).outcome == .accepted)
-        let sections = destination.ledger.encodeCheckpoint()
-        let restored = try CheckpointTests.restored(destination, state: sections[0], deltas: Array(sections[1...]))
+        let content = destination.ledger.encodeCheckpoint()
+        let restored = try CheckpointTests.restored(destination, state: content.state, deltas: content.index)
         #expect(restored.haltedStreams == [halted])
     }
 
@@ -371,13 +371,13 @@ struct CreditStreamTests {
         source.load([bank(debtor, limit: 1 << 60)])
         source.entry { $0.append(payment(debtor, creditor, 0x1122_3344, sequence: 1)) }
         // Eighteen million payments of the largest amount, written into the checkpoint instead.
-        let sections = source.ledger.encodeCheckpoint()
-        var state = Array(sections[0].bytes)
+        let content = source.ledger.encodeCheckpoint()
+        var state = Array(content.state.bytes)
         let sum = withUnsafeBytes(of: UInt64(0x1122_3344).littleEndian) { Array($0) }
         let places = (0...state.count - 8).filter { Array(state[$0..<$0 + 8]) == sum }
         state.replaceSubrange(
             places.last!..<places.last! + 8, with: withUnsafeBytes(of: (UInt64.max - 10).littleEndian) { Array($0) })
-        let ledger = try CheckpointTests.restored(source, state: Slab(state), deltas: Array(sections[1...]))
+        let ledger = try CheckpointTests.restored(source, state: Slab(state), deltas: content.index)
         let driver = ShardDriver(ledger)
         driver.index = source.index
         #expect(driver.decide(payment(debtor, creditor, 11, sequence: 2)).outcome == .positionOverflow)

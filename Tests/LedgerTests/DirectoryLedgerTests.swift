@@ -144,8 +144,8 @@ struct DirectoryLedgerTests {
                 : mandate(UInt32(1 + random.below(70)), .one(ParticipantID(UInt32(1 + random.below(70)))))
             driver.apply([[change]])
         }
-        let sections = driver.ledger.encodeCheckpoint()
-        let restored = try DirectoryLedger(restoring: sections[0], cluster: testCluster)
+        let content = driver.ledger.encodeCheckpoint()
+        let restored = try DirectoryLedger(restoring: content.state, cluster: testCluster)
         #expect(restored.stateHash == driver.ledger.stateHash)
         #expect(restored.participantList == driver.ledger.participantList)
         #expect(restored.mandateList == driver.ledger.mandateList)
@@ -156,9 +156,9 @@ struct DirectoryLedgerTests {
         driver.sequence = restored.sequence
         #expect(driver.apply([.participant(bank(99))]).failures.isEmpty)
         #expect(throws: CheckpointError.foreign) {
-            try DirectoryLedger(restoring: sections[0], cluster: ClusterID(high: 1, low: 1))
+            try DirectoryLedger(restoring: content.state, cluster: ClusterID(high: 1, low: 1))
         }
-        let bytes = Array(sections[0].bytes)
+        let bytes = Array(content.state.bytes)
         for _ in 0..<2_000 {
             var damaged = bytes
             damaged[Int(random.below(UInt64(bytes.count)))] = UInt8(truncatingIfNeeded: random.next())

@@ -1,4 +1,5 @@
 import ClearingModel
+import Ledger
 import LogFormat
 import Raft
 import Testing
@@ -219,7 +220,8 @@ private let two = ShardID(2)
             for (shard, at) in [(one, ones), (two, twos)] {
                 harness.log.writeCheckpoint(
                     shard: shard, index: LogIndex(at), term: harness.log.term(of: shard, at: LogIndex(at))!,
-                    membership: LogHarness.membership, sections: [Slab([1]), Slab([2])], ops: &harness.ops)
+                    membership: LogHarness.membership, content: CheckpointContent(state: Slab([1]), index: [Slab([2])]),
+                    ops: &harness.ops)
                 harness.settle()
             }
         }

@@ -1,4 +1,5 @@
 import ClearingModel
+import Ledger
 import LogFormat
 import Raft
 import Testing
@@ -22,7 +23,9 @@ private let one = ShardID(1)
     private func write(_ index: UInt64, _ harness: inout LogHarness, alone: Bool = false) {
         harness.log.writeCheckpoint(
             shard: one, index: LogIndex(index), term: Term(1), membership: LogHarness.membership,
-            sections: [slab("state \(index) ", repeated: 900), slab("delta \(index)")], standsAlone: alone,
+            content: CheckpointContent(
+                state: slab("state \(index) ", repeated: 900), index: [slab("del"), slab("ta \(index)")]),
+            standsAlone: alone,
             ops: &harness.ops)
         harness.settle()
     }
@@ -112,7 +115,8 @@ private let one = ShardID(1)
             harness.events = []
             harness.log.writeCheckpoint(
                 shard: one, index: LogIndex(20), term: Term(1), membership: LogHarness.membership,
-                sections: [slab("state 20 ", repeated: 900), slab("delta 20")], ops: &harness.ops)
+                content: CheckpointContent(state: slab("state 20 ", repeated: 900), index: [slab("delta 20")]),
+                ops: &harness.ops)
             for _ in 0..<steps { harness.step() }
             let said = harness.events.contains { if case .checkpointDurable = $0 { true } else { false } }
             var random = SeededRandom(seed: UInt64(seed * 100 + steps))

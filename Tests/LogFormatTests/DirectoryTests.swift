@@ -1,4 +1,5 @@
 import ClearingModel
+import Ledger
 import LogFormat
 import Raft
 import Testing
@@ -168,7 +169,8 @@ private let one = ShardID(1)
             for (shard, at) in [(one, index), (two, twoIndex)] {
                 harness.log.writeCheckpoint(
                     shard: shard, index: LogIndex(at), term: harness.log.term(of: shard, at: LogIndex(at))!,
-                    membership: LogHarness.membership, sections: [Slab([1]), Slab([2])], ops: &harness.ops)
+                    membership: LogHarness.membership, content: CheckpointContent(state: Slab([1]), index: [Slab([2])]),
+                    ops: &harness.ops)
                 harness.settle()
             }
         }

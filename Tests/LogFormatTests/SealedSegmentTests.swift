@@ -1,4 +1,5 @@
 import ClearingModel
+import Ledger
 import LogFormat
 import Raft
 import Testing
@@ -271,7 +272,7 @@ private let two = ShardID(2)
         }
         harness.log.writeCheckpoint(
             shard: two, index: LogIndex(1), term: Term(1), membership: LogHarness.membership,
-            sections: [Slab([1, 2, 3])], ops: &harness.ops)
+            content: CheckpointContent(state: Slab([1, 2, 3])), ops: &harness.ops)
         let isCheckpointSync = { (kind: DiskOperation.Kind) in
             if case .sync(.checkpointTemporary) = kind { true } else { false }
         }
