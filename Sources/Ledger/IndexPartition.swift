@@ -37,12 +37,17 @@ public final class IndexPartition {
             regions + Int(regionOfPrefix[Int(truncatingIfNeeded: fingerprint >> 52)])
         }
 
+        /// The directory's entry for a fingerprint, which says where its page is.
+        @inline(__always)
+        func entry(_ fingerprint: UInt64) -> UnsafeMutablePointer<UInt> {
+            let region = region(fingerprint)
+            return region.pointee.directory + Int(truncatingIfNeeded: fingerprint & region.pointee.mask)
+        }
+
         /// The page of a fingerprint; `nil` before its region has one.
         @inline(__always)
         func page(_ fingerprint: UInt64) -> UnsafeMutablePointer<IndexSlot>? {
-            let region = region(fingerprint)
-            let entry = region.pointee.directory[Int(truncatingIfNeeded: fingerprint & region.pointee.mask)]
-            return UnsafeMutablePointer(bitPattern: entry & ~0xFFF)
+            IndexPartition.page(entry(fingerprint).pointee)
         }
 
         /// The slot of a fingerprint, or the free slot where it belongs; `nil` where the page must split first.
@@ -143,6 +148,12 @@ public final class IndexPartition {
         precondition(!isSealed, "a closed day's index is immutable")
         count += newSlots
         digest = digest &+ sum
+    }
+
+    /// The page that a directory entry leads to; `nil` where there is none yet.
+    @inline(__always)
+    static func page(_ entry: UInt) -> UnsafeMutablePointer<IndexSlot>? {
+        UnsafeMutablePointer(bitPattern: entry & ~0xFFF)
     }
 
     /// First slot of the line where a fingerprint belongs.

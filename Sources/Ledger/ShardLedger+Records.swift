@@ -7,6 +7,9 @@ final class RecordScratch {
     static let blockSize = 64
 
     let fingerprints = Storage<UInt64>(repeating: 0, count: blockSize)
+    /// Where each fingerprint's partition says on which page it belongs.
+    let entries: Storage<UnsafePointer<UInt>>
+    let noEntry = Storage<UInt>(repeating: 0, count: 1)
     /// First slot of the line where each fingerprint belongs.
     let lines: Storage<UnsafePointer<IndexSlot>>
     /// Row of the record's day; −1 = not open.
@@ -18,6 +21,7 @@ final class RecordScratch {
     var touched: UInt64 = 0
 
     init() {
+        entries = Storage(repeating: UnsafePointer(noEntry.base), count: Self.blockSize)
         lines = Storage(repeating: UnsafePointer(fresh.base), count: Self.blockSize)
         let nothing = DayRow(
             day: 0, start: 0, reader: IndexPartition().reader, fresh: fresh.base, freshCount: 0, freshDigest: 0)
@@ -242,15 +246,17 @@ extension ShardLedger {
 
     /// Fingerprints of a block, and a first touch of the index lines where they belong.
     ///
-    /// Nearly every touch misses all caches. A loop of its own, of a few instructions a record, keeps a dozen misses
-    /// in flight; in one loop with the hash there would be two or three.
+    /// Nearly every touch misses all caches, that of the partition's directory often too. Loops of their own, of a few
+    /// instructions a record, keep a dozen misses in flight; in one loop with the hash there would be two or three.
     private func lookAhead(_ records: UnsafeRawPointer, _ range: Range<Int>, dayCount: Int) {
         let fingerprints = scratch.fingerprints.base
+        let entries = scratch.entries.base
         let lines = scratch.lines.base
         let dayRows = scratch.dayRows.base
         let days = scratch.days.base
         let fingerprint = fingerprint
         let nowhere = UnsafePointer(scratch.fresh.base)
+        let noEntry = UnsafePointer(scratch.noEntry.base)
         let count = range.count
         var i = 0
         while i < count {
@@ -261,12 +267,15 @@ extension ShardLedger {
             let wanted = UInt16(truncatingIfNeeded: dayAndSequence)
             var row = dayCount &- 1
             while row >= 0, days[row].day != wanted { row &-= 1 }
-            lines[i] = nowhere
-            if row >= 0, let page = days[row].reader.page(value) {
-                lines[i] = UnsafePointer(page + IndexPartition.line(value))
-            }
+            entries[i] = row < 0 ? noEntry : UnsafePointer(days[row].reader.entry(value))
             fingerprints[i] = value
             dayRows[i] = Int8(truncatingIfNeeded: row)
+            i &+= 1
+        }
+        i = 0
+        while i < count {
+            let page = IndexPartition.page(entries[i].pointee)
+            lines[i] = page.map { UnsafePointer($0 + IndexPartition.line(fingerprints[i])) } ?? nowhere
             i &+= 1
         }
         var touched: UInt64 = 0
