@@ -1,6 +1,7 @@
 import ClearingModel
 import Client
 import Testing
+import Wire
 
 @Suite("An id whose day is not open yet, and that was sent more than once")
 struct DoubtTests {
@@ -83,5 +84,30 @@ struct DoubtTests {
             #expect(decision.outcome == .accepted)
         }
         #expect(world.cluster.timesDecided.values.allSatisfy { $0 == 1 })
+    }
+
+    @Test("a late answer to all of a batch does not break the connection once the batch has lost a record")
+    func shrunk() {
+        var world = World()
+        world.step(3)
+        let (old, next) = (world.leader(of: 1), world.follower(of: 1))
+        world.cluster.nodes[old].holdsReplies = true
+        let records = (0..<10).map { World.instruction(UInt64($0)) }
+        #expect(BatchTests.submit(&world, records, token: 9) == 10)
+        world.step(2)
+        world.lead(1, next)
+        world.cluster.nodes[next].refusal = Refusal(.malformed, shard: world.shard(of: 1), record: 3)
+        for _ in 0..<1_000 where world.completions.isEmpty { world.step() }
+        #expect(world.completions.count == 1)
+        world.cluster.nodes[next].refusal = nil
+        world.cluster.nodes[next].holdsReplies = true
+        world.step(2)
+        let connections = world.open
+        world.cluster.release(old)
+        world.step()
+        #expect(world.open == connections && world.completions.count == 1)
+        world.cluster.release(next)
+        world.step(5)
+        #expect(world.completions.map(\.position).sorted() == Array(0..<10))
     }
 }
