@@ -83,10 +83,9 @@ extension Engine {
             backfill!.next = nil
         }
         let tried = backfill!.tried
-        let members = (group.raft.membership.voters + group.raft.membership.learners).map(\.node)
         // The leader has most to do: it is asked last.
         let leader = group.raft.leader?.node
-        let reachable = members.filter { $0 != me.node && isConnected(to: $0) && !tried.contains($0) }
+        let reachable = group.memberNodes.filter { $0 != me.node && isConnected(to: $0) && !tried.contains($0) }
         guard let node = reachable.first(where: { $0 != leader }) ?? reachable.first else {
             // With nobody there, nobody has said that it cannot be had.
             backfillDue = now + (tried.isEmpty ? Self.patience : Limits.backfillInterval)

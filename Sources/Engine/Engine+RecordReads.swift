@@ -60,7 +60,7 @@ extension Engine {
     func askPeer(for read: OriginalRead) -> Bool {
         var read = read
         let group = read.comparison.group
-        var left = read.peers ?? (group.raft.membership.voters + group.raft.membership.learners).map(\.node)
+        var left = read.peers ?? group.memberNodes
         while let node = left.popLast() {
             guard peers.contains(where: { $0.node == node && $0.connection != nil }) else { continue }
             let token = token()

@@ -44,12 +44,14 @@ extension Engine {
         notice(.notice, "damage repaired", [("shard", "\(shard)")])
     }
 
-    /// Asks a peer for the first hole of each shard; another peer each second, until there is none left.
+    /// Asks a peer for the first hole of each shard, every second another one until there is none left. What a peer has it gives
+    /// part by part without a pause.
     func repairHoles() {
         for group in held {
             guard let hole = log.holes(of: group.shard).first else { continue }
-            let members = (group.raft.membership.voters + group.raft.membership.learners).map(\.node)
-            let reachable = members.filter { node in peers.contains { $0.node == node && $0.connection != nil } }
+            let reachable = group.memberNodes.filter { node in
+                peers.contains { $0.node == node && $0.connection != nil }
+            }
             guard !reachable.isEmpty else { continue }
             let node = reachable[Int(random.below(UInt64(reachable.count)))]
             metrics.repairsAsked += 1
@@ -105,5 +107,17 @@ extension Engine {
             .notice, "entries repaired",
             [("shard", "\(reply.shard)"), ("from", "\(node)"), ("entries", "\(wanted.count)")])
         log.appendRepair(wanted, shard: reply.shard)
+        if let last = wanted.last?.index { askForMore(group, after: last, of: node) }
+    }
+
+    /// The next part of what is missing, at once and of the peer that had the last one; where the disk does not keep up, or the
+    /// peer has no more, `repairHoles` goes on.
+    private func askForMore(_ group: Group, after last: LogIndex, of node: NodeID) {
+        guard unsyncedBytes < Limits.maximumUnsyncedBytes / 2,
+            let hole = log.holes(of: group.shard).first(where: { $0.through > last })
+        else { return }
+        metrics.repairsAsked += 1
+        requestEntries(
+            group.shard, IndexRange(from: max(hole.from, last.next), through: hole.through), of: node)
     }
 }

@@ -76,6 +76,13 @@ class Group {
         }
     }
 
+    /// Nodes whose logs may hold what this one lacks: of its members or, where damage hides the very entries that name
+    /// them, those of the topology.
+    var memberNodes: [NodeID] {
+        let members = raft.membership.voters + raft.membership.learners
+        return members.isEmpty ? placement.nodes : members.map(\.node)
+    }
+
     var isReady: Bool { isLeader && readyTerm == raft.term }
 
     /// Applies the next entry and moves `applied` on.

@@ -79,4 +79,38 @@ struct RepairTests {
         #expect(level && cluster.hashesAgree)
         #expect(engine.metrics.repairedEntries > 0)
     }
+
+    /// Found as seed 4987: nobody was asked, for the entries that name the members were damaged too.
+    @Test("a replica that was taken in again is repaired although every entry that names a member is damaged")
+    func unknownMembers() throws {
+        // An entry or two a reply: asked for one part a second it would take a minute.
+        let scenario = try Scenario(shards: 1) { $0.repairReplyBytes = 300 }
+        let cluster = scenario.cluster
+        _ = try scenario.pay(1...20)
+        let victim = try #require(cluster.machines.first { cluster.leader(of: ShardID(1)) != $0.replica.node })
+        let node = victim.replica.node
+        cluster.kill(node)
+        cluster.wipe(node)
+        cluster.start(node)
+        for placement in cluster.topology.placements {
+            scenario.operate(.replaceReplica(shard: placement.shard, with: victim.replica), shard: placement.shard)
+        }
+        let isBack = cluster.reaches(
+            cluster.topology.placements.allSatisfy { cluster.isVoter(victim.replica, of: $0.shard) } && cluster.isLevel,
+            within: 60_000)
+        try #require(isBack)
+        // The log is idle: its last block is the mark that says so. Everything before it is lost.
+        cluster.run(milliseconds: 3_000)
+        cluster.kill(node)
+        let segment = try #require(victim.disk.names.first { if case .segment = $0 { true } else { false } })
+        victim.disk.edit(segment) { bytes in
+            let used = (1..<bytes.count / 4_096).filter { bytes[$0 * 4_096] != 0 }
+            for place in 4_096..<used.last! * 4_096 { bytes[place] = 0 }
+        }
+        cluster.start(node)
+        let isDamaged = cluster.reaches(victim.has("replica fenced"))
+        try #require(isDamaged)
+        let level = cluster.reaches(cluster.isLevel, within: 10_000)
+        #expect(level && cluster.hashesAgree)
+    }
 }

@@ -43,7 +43,7 @@ extension Checker {
     /// replicas at the index where the first of them stands, now or when they come by.
     private func compareStates(of shard: ShardID, _ running: [NodeTrack]) {
         let held = running.compactMap { track in
-            track.last[Int(shard.rawValue)].map { (track: track, applied: $0.applied) }
+            track.engine?.applied(in: shard).map { (track: track, applied: $0) }
         }
         guard let newest = held.map(\.applied).max(), newest > .zero else { return }
         var isCompared = false

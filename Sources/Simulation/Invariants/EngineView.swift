@@ -21,3 +21,10 @@ public protocol EngineView: AnyObject {
 }
 
 extension Engine: EngineView {}
+
+extension EngineView {
+    /// How far a group's state has got by now: since its last turn an engine may have applied entries that a read brought.
+    func applied(in shard: ShardID) -> LogIndex? {
+        (0..<inspectedGroups).lazy.map { self.inspectGroup($0) }.first { $0.shard == shard }?.applied
+    }
+}
