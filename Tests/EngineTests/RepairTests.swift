@@ -99,13 +99,14 @@ struct RepairTests {
             cluster.topology.placements.allSatisfy { cluster.isVoter(victim.replica, of: $0.shard) } && cluster.isLevel,
             within: 60_000)
         try #require(isBack)
-        // The log is idle: its last block is the mark that says so. Everything before it is lost.
+        _ = try scenario.pay(21...40)
         cluster.run(milliseconds: 3_000)
         cluster.kill(node)
         let segment = try #require(victim.disk.names.first { if case .segment = $0 { true } else { false } })
         victim.disk.edit(segment) { bytes in
-            let used = (1..<bytes.count / 4_096).filter { bytes[$0 * 4_096] != 0 }
-            for place in 4_096..<used.last! * 4_096 { bytes[place] = 0 }
+            let blocks = (1..<bytes.count / 4_096).filter { bytes[$0 * 4_096] != 0 }
+            // All but the last groups, which say how far the log went.
+            for place in 4_096..<blocks[blocks.count - 4] * 4_096 { bytes[place] = 0 }
         }
         cluster.start(node)
         let isDamaged = cluster.reaches(victim.has("replica fenced"))
