@@ -13,15 +13,15 @@ struct MutationTests {
     private static let bound: UInt64 = 2_000
 
     static let bugs = [
-        KnownBug(mutation: "skipLogMatching", seed: 2),
+        KnownBug(mutation: "skipLogMatching", seed: 10),
         KnownBug(mutation: "acknowledgeBeforeSync", seed: 1),
         KnownBug(mutation: "dropCreditCursor", seed: 2),
         KnownBug(mutation: "trimUncommitted", seed: 2),
         KnownBug(mutation: "forgetVote", seed: 1),
-        KnownBug(mutation: "repairTruncates", seed: 54),
+        KnownBug(mutation: "repairTruncates", seed: 394),
         KnownBug(mutation: "cutBelowSynced", seed: 1),
         KnownBug(mutation: "applyUncommitted", seed: 1),
-        KnownBug(mutation: "changeMembershipEarly", seed: 35),
+        KnownBug(mutation: "changeMembershipEarly", seed: 59),
         KnownBug(mutation: "keepIncarnation", seed: 6),
     ]
 
