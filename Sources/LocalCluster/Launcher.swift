@@ -135,20 +135,28 @@ public struct Launcher {
         }
     }
 
-    /// Starts one node as a child of this process, without waiting for its first answer.
+    /// Starts one node as a child of this process, without waiting for its first answer. One that cannot be written down, on a
+    /// full disk say, is ended again: nobody would find it.
     public func startNode(_ node: NodeID, foreground: Bool) throws(LaunchError) {
-        try directory.update { state throws(LaunchError) in
-            if let old = state.node(node)?.process {
-                if old.isAlive { return }
-                _ = NodeProcess.reap(old.pid)
+        var started: ProcessIdentity?
+        do throws(LaunchError) {
+            try directory.update { state throws(LaunchError) in
+                if let old = state.node(node)?.process {
+                    if old.isAlive { return }
+                    _ = NodeProcess.reap(old.pid)
+                }
+                let offset = directory.logSize(node)
+                let process = try NodeProcess.spawn(
+                    node, in: directory, binary: binary, parent: foreground ? getpid() : nil)
+                started = process
+                state.update(node) { entry in
+                    entry.process = process
+                    entry.logOffset = offset
+                }
             }
-            let offset = directory.logSize(node)
-            let process = try NodeProcess.spawn(
-                node, in: directory, binary: binary, parent: foreground ? getpid() : nil)
-            state.update(node) { entry in
-                entry.process = process
-                entry.logOffset = offset
-            }
+        } catch {
+            if let started { NodeProcess.end(started.pid) }
+            throw error
         }
     }
 

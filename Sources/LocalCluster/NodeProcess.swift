@@ -55,6 +55,13 @@ enum NodeProcess {
         return identity
     }
 
+    /// Kills a child and waits until it is gone.
+    static func end(_ pid: Int32) {
+        kill(pid, SIGKILL)
+        var status: Int32 = 0
+        while waitpid(pid, &status, 0) < 0, errno == EINTR {}
+    }
+
     /// How a child ended, once it has; `nil` while it runs, or if it is nobody's child of ours.
     static func reap(_ pid: Int32) -> Ending? {
         var status: Int32 = 0

@@ -57,6 +57,25 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: directory.root))
     }
 
+    @Test func aNodeThatCannotBeWrittenDownDoesNotGoOn() throws {
+        let pids = temporary.path + "/pids"
+        let launcher = launcher(script: "echo $$ >> \(pids); exec sleep 60")
+        try launcher.create(try request())
+        // Where the new state would be written first there is something else: it cannot be, as on a full disk.
+        let obstacle = "\(directory.stateFile).\(getpid()).tmp"
+        try FileManager.default.createDirectory(atPath: obstacle, withIntermediateDirectories: false)
+        #expect(throws: LaunchError.self) { try launcher.startNode(NodeID(1), foreground: false) }
+        func running() -> Bool? {
+            let text = (try? String(contentsOfFile: pids, encoding: .utf8)) ?? ""
+            return text.split(separator: "\n").contains { kill(Int32($0) ?? 0, 0) == 0 } ? true : nil
+        }
+        #expect(Deadline(seconds: 1).await(running) == nil)
+        try FileManager.default.removeItem(atPath: obstacle)
+        try launcher.startNode(NodeID(1), foreground: false)
+        #expect(try directory.state().running.count == 1)
+        #expect(try launcher.down())
+    }
+
     @Test func nodesAreStartedSignalledAndStopped() throws {
         let launcher = launcher()
         try launcher.create(try request())
