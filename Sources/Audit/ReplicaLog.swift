@@ -152,7 +152,8 @@ struct ReplicaLog {
     private mutating func start(_ record: LogRecord, _ voters: Voters) -> Bool {
         let (index, term, newLast) = (record.index, record.term, record.extra)
         defer { isStarted = true }
-        if !isStarted {
+        // Where entries stand before it, the start that they followed is damaged, and they keep their places.
+        if !isStarted, refs.isEmpty {
             // What the log held then stood in segments before the first one that is left.
             (base, baseTerm) = newLast > index ? (newLast, record.previousTerm) : (index, term)
             floor = base

@@ -117,9 +117,7 @@ extension Engine {
         found.groups = held.count
         for group in held {
             found.cachedBytes = max(found.cachedBytes, group.raft.cachedBytes)
-            if group.isLeader {
-                found.uncommittedEntries = max(found.uncommittedEntries, group.raft.lastIndex - group.raft.commit)
-            }
+            found.uncommittedEntries = max(found.uncommittedEntries, group.raft.inspectProposals())
         }
         for group in clearingHeld {
             found.queuedRecords = max(found.queuedRecords, group.queuedRecords)

@@ -69,6 +69,12 @@ extension RaftReplica {
     /// As `membership`, in place.
     public mutating func inspectMembership() -> Membership { memberships.current }
 
+    /// Entries that this leader proposed in its term and that it does not know to be committed; 0 on others. What earlier
+    /// leaders left undecided it has not taken, and bounds nowhere.
+    public mutating func inspectProposals() -> Int {
+        isLeader ? log.lastIndex - min(log.lastIndex, max(commit, firstIndexOfTerm.previous)) : 0
+    }
+
     /// As `term(at:)`, in place.
     public mutating func inspectTerm(at index: LogIndex) -> Term? { log.term(at: index) }
 }

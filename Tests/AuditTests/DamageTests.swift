@@ -6,6 +6,22 @@ import Raft
 import Testing
 import Wire
 
+/// A data directory as a follower of its log sees it.
+private final class Files: Audit.DataFiles {
+    private let directory: String
+    init(_ directory: String) { self.directory = directory }
+
+    var names: [String] { TemporaryDirectory.names(directory) }
+    func size(of name: String) -> Int? {
+        names.contains(name) ? AuditTests.DataFiles.read("\(directory)/\(name)").count : nil
+    }
+    func read(_ name: String, _ offset: Int, into buffer: UnsafeMutableRawBufferPointer) -> Int {
+        let bytes = AuditTests.DataFiles.read("\(directory)/\(name)").dropFirst(offset).prefix(buffer.count)
+        buffer.copyBytes(from: bytes)
+        return bytes.count
+    }
+}
+
 /// Damage, restarts, truncations and nodes that are not there.
 struct DamageTests {
     private func cluster(rounds: Int = 15, seed: UInt64 = 9, segmentBytes: Int = 256 << 10) -> AuditedCluster {
@@ -95,6 +111,40 @@ struct DamageTests {
         let report = cluster.audit()
         #expect(report.verdict == .valid, "\(report.table)")
         #expect(report.payments == UInt64(cluster.accepted))
+    }
+
+    /// Found as seed 9816: the entries in front of the next life's log start were taken for those behind it.
+    @Test func aLostStartOfTheLogMovesNoEntry() {
+        let cluster = cluster(rounds: 3, segmentBytes: 1 << 20)
+        cluster.settle()
+        DataFiles.edit("\(cluster.nodes[0].directory)/segment-0000000001.log") { bytes in
+            var at = 4_096
+            for _ in 0..<2 {
+                let length = Int(bytes[at + 64]) | Int(bytes[at + 65]) << 8 | Int(bytes[at + 66]) << 16
+                for place in at..<at + length { bytes[place] = 0 }
+                at += length
+            }
+        }
+        let follower = LogFollower(
+            replica: cluster.nodes[0].replica, cluster: cluster.topology.cluster, shardCount: 3)
+        follower.restart(from: Files(cluster.nodes[0].directory), isIntact: false)
+        let place = cluster.nodes[0].log.lastAddress
+        cluster.nodes[0].open()
+        let bytes = Array(DataFiles.read("\(cluster.nodes[0].directory)/segment-0000000001.log")[place.offset...])
+        // The group that opens the life, as it is written: its head, then the payloads.
+        func word(_ at: Int) -> Int { (0..<4).reduce(0) { $0 | Int(bytes[at + $1]) << (8 * $1) } }
+        let payloads = (0..<word(68)).map { word(192 + 64 * $0 + 4) }.filter { $0 > 0 }
+        bytes.withUnsafeBytes { raw in
+            var at = word(64) - payloads.reduce(0, +)
+            var parts = [UnsafeRawBufferPointer(rebasing: raw[..<at])]
+            for length in payloads {
+                parts.append(UnsafeRawBufferPointer(rebasing: raw[at..<at + length]))
+                at += length
+            }
+            #expect(follower.wrote(segment: 1, offset: UInt64(place.offset), parts) { _, _ in } == nil)
+        }
+        follower.synced(segment: 1)
+        for shard in 1...3 { #expect(follower.last(of: ShardID(UInt16(shard))) == cluster.indexes[shard]) }
     }
 
     @Test func truncatedEntriesDoNotCount() {
