@@ -11,6 +11,7 @@ struct Simulator {
 
         /// What `sim` prints last for one seed.
         var hash: String? { lines.last { $0.hasPrefix("hash ") }.map { String($0.dropFirst(5)) } }
+        var lastLine: String? { lines.last.map(String.init) }
         /// Seed and invariant of the first violation that a sweep reports.
         var violation: (seed: UInt64, invariant: String)? {
             guard let line = lines.first(where: { $0.hasPrefix("VIOLATION seed ") }) else { return nil }
