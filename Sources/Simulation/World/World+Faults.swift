@@ -199,7 +199,10 @@ extension World {
             bytes = writer.bytes
         }
         for _ in 0..<1 + random.below(300) { bytes.append(UInt8(truncatingIfNeeded: random.next())) }
-        bytes.withUnsafeBytes { engine.received($0, on: id, now: monotonic(machine)) }
+        bytes.withUnsafeBytes { raw in
+            trace.mix(UInt64(crc32c(raw)))
+            engine.received(raw, on: id, now: monotonic(machine))
+        }
         engine.closed(id, now: monotonic(machine))
         scheduleTurn(machine)
     }

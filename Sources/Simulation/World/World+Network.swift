@@ -69,7 +69,11 @@ extension World {
 
     func addWire(_ first: WireEnd, _ second: WireEnd) -> Int {
         wires.append(SimulatedWire(number: wires.count, first: first, second: second))
-        for case .node(let position, _, let id) in [first, second] { machines[position].wires[id] = wires.count - 1 }
+        for case .node(let position, _, let id) in [first, second] {
+            machines[position].wires[id] = wires.count - 1
+            trace.mix(UInt64(position))
+            trace.mix(id.rawValue)
+        }
         return wires.count - 1
     }
 
@@ -181,7 +185,7 @@ extension World {
             let machine = machines[position]
             guard machine.life == life, let engine = machine.engine else { return }
             for part in parts {
-                trace.add(.received, at: now, node: position, checksum(part))
+                trace.add(.received, at: now, node: position, part.checksum)
                 feed(part) { engine.received($0, on: id, now: monotonic(machine)) }
             }
             scheduleTurn(machine)
@@ -194,19 +198,12 @@ extension World {
             scheduleTurn(machine)
         case (.client(let number, let connection), .parts(let parts)):
             for part in parts {
-                trace.add(.clientReceived, at: now, node: number, checksum(part))
+                trace.add(.clientReceived, at: now, node: number, part.checksum)
                 feed(part) { clients[number].received($0, on: connection, in: self) }
             }
         case (.client(let number, let connection), .end):
             endSide(of: wire, first: !toSecond, silently: true)
             clients[number].closed(connection, wire: wire.number, in: self)
-        }
-    }
-
-    private func checksum(_ part: OutputQueue.Part) -> UInt64 {
-        switch part {
-        case .slab(let slab): UInt64(slab.checksum)
-        case .bytes(let bytes): bytes.withUnsafeBytes { UInt64(crc32c($0)) }
         }
     }
 

@@ -101,8 +101,10 @@ extension World {
             // Sockets are drained before time-outs judge: arrivals at this instant were scheduled before.
             return queue.push(.tick(node: machine.position, life: life), at: machine.pausedUntil + 1)
         }
-        trace.add(.tick, at: now, node: machine.position)
-        engine.tick(now: monotonic(machine), wall: wall(machine))
+        let (monotonic, wall) = (monotonic(machine), wall(machine))
+        trace.add(.tick, at: now, node: machine.position, wall.rawValue)
+        trace.mix(monotonic.rawValue)
+        engine.tick(now: monotonic, wall: wall)
         scheduleTurn(machine)
         queue.push(.tick(node: machine.position, life: life), at: now + parameters.tick * machine.slowness)
     }
@@ -113,8 +115,9 @@ extension World {
             return queue.push(.turn(node: machine.position, life: life), at: machine.pausedUntil)
         }
         machine.turnScheduled = false
-        trace.add(.turn, at: now, node: machine.position)
-        engine.endOfTurn(now: monotonic(machine), wall: wall(machine))
+        let wall = wall(machine)
+        trace.add(.turn, at: now, node: machine.position, wall.rawValue)
+        engine.endOfTurn(now: monotonic(machine), wall: wall)
         checker.turned(machine.node, engine: engine)
         carryOut(engine.takeEffects(), of: machine)
         if strikes(machine, .turn) { return }
@@ -137,16 +140,22 @@ extension World {
         // Its checkpoint is durable, the log's new start is not written yet.
         if effects.log.contains(where: { $0.event == "snapshot in force" }), strikes(machine, .snapshot) { return }
         for operation in effects.disk {
+            trace.mix(operation)
             machine.lanes[DiskLane.index(of: operation.lane)].operations.append(operation)
             if strikes(machine, .diskOperation) { return }
         }
         for lane in 0..<3 { beginDisk(machine, lane) }
         for id in effects.dirty {
             let parts = engine.takeOutput(id)
+            trace.mix(id.rawValue)
+            trace.mix(parts)
             send(parts, from: machine, on: id)
             if strikes(machine, .output) { return }
         }
-        for id in effects.close { close(id, of: machine) }
+        for id in effects.close {
+            trace.mix(id.rawValue)
+            close(id, of: machine)
+        }
         for event in effects.log {
             note(event, of: machine)
             if event.event == "snapshot begins" { maySnapshotLoseItsSender(event) }
@@ -217,10 +226,10 @@ extension World {
     private func perform(_ operation: DiskOperation, of machine: Machine) -> DiskCompletion.Result {
         if let broken = machine.lanes[DiskLane.index(of: operation.lane)].broken { return .failed(broken) }
         let result = machine.disk.perform(operation.kind)
+        trace.mix(operation.id, result)
         switch (operation.kind, result) {
         case (.write(let file, let offset, let slabs), .done):
-            let sum = slabs.reduce(UInt64(0)) { $0 &* 31 &+ UInt64($1.checksum) }
-            trace.add(.diskWrite, at: now, node: machine.position, sum)
+            trace.add(.diskWrite, at: now, node: machine.position, operation.id)
             checker.wrote(machine.node, file: file, offset: offset, slabs: slabs)
         case (.sync(let file), .done):
             trace.add(.diskSync, at: now, node: machine.position)
