@@ -9,9 +9,28 @@ extension World {
         trace.add(.fault, at: now, node: fault.node, UInt64(fault.number), "\(fault)")
         var random = SeededRandom(seed: fault.seed)
         let machine = machines[fault.node]
-        // Some strike later, or find nothing: they are counted where they do.
-        let strikesLater: [FaultKind] = [.crashPoint, .damage, .wipe, .failWrite, .failSync]
-        if machine.isUp, !strikesLater.contains(fault.kind) { strikes(fault.kind) }
+        let before = timesStruck(fault.kind)
+        if strikesAnyhow(fault, machine) { strikes(fault.kind) }
+        carryOut(fault, on: machine, &random)
+        let strikesLater: [FaultKind] = [.crashPoint, .hunt, .failWrite, .failSync, .diskFull]
+        if timesStruck(fault.kind) == before, !strikesLater.contains(fault.kind) {
+            trace.add(.notice, at: now, node: fault.node, UInt64(fault.number), "#\(fault.number) finds nothing to break")
+        }
+    }
+
+    /// Whether a fault strikes whatever it meets, as long as the processes that it is meant for run. The others are counted
+    /// where they find what they break.
+    private func strikesAnyhow(_ fault: PlannedFault, _ machine: Machine) -> Bool {
+        switch fault.kind {
+        case .kill, .powerCut, .slowNode, .clockJump, .clockDrift, .slowDisk, .garbage: machine.isUp
+        case .pause: machine.isUp && now + fault.lasts > machine.pausedUntil
+        case .killAll, .powerCutAll, .restartAll: machines.contains(where: \.isUp)
+        case .burst, .days: true
+        default: false
+        }
+    }
+
+    private func carryOut(_ fault: PlannedFault, on machine: Machine, _ random: inout SeededRandom) {
         switch fault.kind {
         case .kill: crash(machine, power: false, downFor: fault.lasts)
         case .powerCut: crash(machine, power: true, downFor: fault.lasts)
@@ -31,9 +50,14 @@ extension World {
         case .isolate, .split, .ring, .oneWay, .pair, .dataCentre: partition(fault, &random)
         case .hunt: hunt(fault, cutOff: nil, SeededRandom(seed: fault.seed))
         case .resetLinks, .halfOpen:
-            for case let wire? in wires where random.oneIn(2) { reset(wire, halfOpen: fault.kind == .halfOpen) }
+            var isBroken = false
+            for case let wire? in wires where random.oneIn(2) {
+                if reset(wire, halfOpen: fault.kind == .halfOpen) { isBroken = true }
+            }
+            if isBroken { strikes(fault.kind) }
         case .slowLink:
             let (other, delay) = (Int(random.below(UInt64(network.ends))), random.pick([20_000, 100_000, 400_000]))
+            if other != fault.node, isUp(fault.node), isUp(other) { strikes(.slowLink) }
             network.slow(fault.node, other, by: UInt64(delay))
             heal(fault) { self.network.slow(fault.node, other, by: 0) }
         case .clockJump:
@@ -46,9 +70,9 @@ extension World {
             heal(fault) { machine.setDrift(0, at: self.now) }
         case .diskStall:
             // Now and then all disks are one.
-            for one in random.oneIn(4) ? machines : [machine] {
-                one.diskStalledUntil = max(one.diskStalledUntil, now + fault.lasts)
-            }
+            let stalled = random.oneIn(4) ? machines : [machine]
+            if stalled.contains(where: \.isUp) { strikes(.diskStall) }
+            for one in stalled { one.diskStalledUntil = max(one.diskStalledUntil, now + fault.lasts) }
         case .slowDisk:
             machine.diskSlowness = random.pick([5, 20, 100])
             heal(fault) { machine.diskSlowness = 1 }
@@ -71,7 +95,11 @@ extension World {
             if random.oneIn(4) { machines[victim].crash = (.snapshot, 1, random.oneIn(2), fault.lasts) }
         case .restartAll: for one in machines { rollingRestart(one, fault, &random) }
         case .transfer:
-            orderTransfer(ShardID(UInt16(random.below(UInt64(parameters.shards + 1)))), to: nil)
+            let shard = ShardID(UInt16(random.below(UInt64(parameters.shards + 1))))
+            if let leader = leader(of: shard), machines[leader].engine!.membership(of: shard).voters.count > 1 {
+                strikes(.transfer)
+            }
+            orderTransfer(shard, to: nil)
         case .burst:
             for client in clients { client.workload.surge = 4 }
             heal(fault) { for client in self.clients { client.workload.surge = 1 } }
@@ -117,6 +145,7 @@ extension World {
             }
         default: break
         }
+        if ways.contains(where: { isUp($0) && isUp($1) }) { strikes(fault.kind) }
         for (from, to) in ways { network.block(from, to, by: 1) }
         // Connections over a cut link sometimes break rather than stall.
         if random.oneIn(3) {
@@ -142,11 +171,11 @@ extension World {
             }
         }
         let shard = ShardID(UInt16(fault.seed % UInt64(parameters.shards + 1)))
-        let leader = machines.indices.first { node in
-            node != last
-                && machines[node].engine?.groupStatuses().contains { $0.shard == shard && $0.part == .leader } ?? false
+        let leader = leader(of: shard, except: last)
+        if let leader {
+            if machines.count > 1 { strikes(.hunt) }
+            cut(leader, by: 1)
         }
-        if let leader { cut(leader, by: 1) }
         let pause = random.pick([20_000, 400_000, 800_000]) + random.below(400_000)
         healing[fault.number] = { [unowned self] in
             if let last { cut(last, by: -1) }
@@ -160,6 +189,17 @@ extension World {
         }
         queue.push(.heal(fault.number), at: now + pause)
     }
+
+    /// The first node that takes itself for the leader of a group.
+    private func leader(of shard: ShardID, except other: Int? = nil) -> Int? {
+        machines.indices.first { node in
+            node != other
+                && machines[node].engine?.groupStatuses().contains { $0.shard == shard && $0.part == .leader } ?? false
+        }
+    }
+
+    /// Whether somebody is at this end of the network: clients always are.
+    private func isUp(_ end: Int) -> Bool { end >= machines.count || machines[end].isUp }
 
     private func damage(_ fault: PlannedFault, _ random: inout SeededRandom) {
         guard let victim = victims.randomElement(using: &random) else { return }

@@ -232,11 +232,15 @@ extension World {
     }
 
     /// Both ends of a connection see a reset, or with `halfOpen` only one of them: the other learns it when it sends.
-    func reset(_ wire: SimulatedWire, halfOpen: Bool) {
-        guard wires[wire.number] != nil else { return }
+    /// - Returns: whether an end was open and saw it.
+    @discardableResult
+    func reset(_ wire: SimulatedWire, halfOpen: Bool) -> Bool {
+        guard wires[wire.number] != nil else { return false }
         let both = halfOpen ? [networkRandom.oneIn(2)] : [true, false]
+        var isSeen = false
         for first in both {
             guard first ? wire.firstIsOpen : wire.secondIsOpen else { continue }
+            isSeen = true
             switch first ? wire.first : wire.second {
             case .node(let position, let life, let id):
                 endSide(of: wire, first: first, silently: true)
@@ -250,5 +254,6 @@ extension World {
                 clients[number].closed(connection, wire: wire.number, in: self)
             }
         }
+        return isSeen
     }
 }

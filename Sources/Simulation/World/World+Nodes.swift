@@ -239,9 +239,16 @@ extension World {
         case (.syncDirectory, .done): checker.directorySynced(machine.node)
         case (_, .failed(let error)):
             machine.excusedUntil = now + 2_000_000
-            if case .sync = operation.kind { strikes(.failSync) }
-            if case .write = operation.kind { strikes(machine.disk.isFull ? .diskFull : .failWrite) }
+            switch (error.code, operation.kind) {
+            case (DiskError.noSpaceCode, _): strikes(.diskFull)
+            case (DiskError.unreadableCode, .write): strikes(.failWrite)
+            case (DiskError.unreadableCode, .sync): strikes(.failSync)
+            default: break
+            }
             trace.add(.diskOther, at: now, node: machine.position, operation.id, "disk: \(error)")
+        case (.freeSpace, _) where machine.disk.isFull:
+            strikes(.diskFull)
+            trace.add(.diskOther, at: now, node: machine.position, operation.id)
         default: trace.add(.diskOther, at: now, node: machine.position, operation.id)
         }
         return result

@@ -118,6 +118,7 @@ public final class World {
     }
 
     func strikes(_ kind: FaultKind) { struck[FaultKind.allCases.firstIndex(of: kind)!] += 1 }
+    func timesStruck(_ kind: FaultKind) -> UInt64 { struck[FaultKind.allCases.firstIndex(of: kind)!] }
 
     // MARK: Clocks
 
