@@ -11,6 +11,7 @@ public enum FaultKind: String, CaseIterable, Sendable {
     case damage, wipe
     case restartAll, transfer
     case burst, garbage, days
+    case slowReader
 }
 
 /// One planned fault: everything about it that is drawn is drawn here, so that a run without it is the same run otherwise.

@@ -72,10 +72,11 @@ public struct WorldParameters: Sendable {
         it.checkpointLagSegments = random.pick([1, 4])
         it.fingerprintMask = random.below(8) == 0 ? (1 << 12) - 1 : .max
         it.retainedClosedDays = random.pick([0, 1, 2])
-        it.faultKinds = FaultKind.allCases.filter { _ in random.below(5) < 2 }
+        it.faultKinds = FaultKind.allCases.filter { $0 != .slowReader && random.below(5) < 2 }
         it.faults = Int(random.below(30))
         it.isBeyondBudget = random.below(10) == 0
         it.poorParticipants = random.pick([0, 20, 60])
+        if random.below(5) < 2 { it.faultKinds.append(.slowReader) }
         return it
     }
 

@@ -12,7 +12,7 @@ extension World {
         let before = timesStruck(fault.kind)
         if strikesAnyhow(fault, machine) { strikes(fault.kind) }
         carryOut(fault, on: machine, &random)
-        let strikesLater: [FaultKind] = [.crashPoint, .hunt, .failWrite, .failSync, .diskFull]
+        let strikesLater: [FaultKind] = [.crashPoint, .hunt, .failWrite, .failSync, .diskFull, .slowReader]
         if timesStruck(fault.kind) == before, !strikesLater.contains(fault.kind) {
             trace.add(.notice, at: now, node: fault.node, UInt64(fault.number), "#\(fault.number) finds nothing to break")
         }
@@ -56,10 +56,12 @@ extension World {
             }
             if isBroken { strikes(fault.kind) }
         case .slowLink:
-            let (other, delay) = (Int(random.below(UInt64(network.ends))), random.pick([20_000, 100_000, 400_000]))
+            let (other, delay) = (Int(random.below(UInt64(network.ends))), random.pick([20_000, 400_000, 3_000_000]))
             if other != fault.node, isUp(fault.node), isUp(other) { strikes(.slowLink) }
-            network.slow(fault.node, other, by: UInt64(delay))
-            heal(fault) { self.network.slow(fault.node, other, by: 0) }
+            // Both ways: a request may be as late as an answer.
+            let ways = [(fault.node, other), (other, fault.node)]
+            for (from, to) in ways { network.slow(from, to, by: UInt64(delay)) }
+            heal(fault) { for (from, to) in ways { self.network.slow(from, to, by: 0) } }
         case .clockJump:
             let size = random.pick([5_000, 100_000, 700_000, 5_000_000, 60_000_000])
             let jump = random.oneIn(2) ? Int64(size) : -Int64(size)
@@ -103,6 +105,13 @@ extension World {
         case .burst:
             for client in clients { client.workload.surge = 4 }
             heal(fault) { for client in self.clients { client.workload.surge = 1 } }
+        case .slowReader:
+            let reader = machines.count + Int(random.below(UInt64(parameters.clients)))
+            network.deafen(reader, by: 1)
+            heal(fault) {
+                self.network.deafen(reader, by: -1)
+                self.kickWires()
+            }
         case .garbage: sendGarbage(fault, &random)
         case .days:
             wallStart = WallTime(wallStart.rawValue + (1 + random.below(3)) * 86_400_000_000)

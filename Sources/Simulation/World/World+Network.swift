@@ -119,7 +119,40 @@ extension World {
             direction.packets.append((direction.last, packet))
         }
         if toSecond { append(&wire.toSecond) } else { append(&wire.toFirst) }
+        if toSecond, wire.second.isClient, case .parts(let parts) = packet { waits(parts, for: to, on: wire) }
         scheduleArrival(wire, toSecond: toSecond)
+    }
+
+    /// Answers are on their way to a client. One that does not read them is not read from any more, and gets only what it
+    /// asked for before.
+    private func waits(_ parts: [OutputQueue.Part], for client: Int, on wire: SimulatedWire) {
+        let count = parts.reduce(0) { $0 + $1.count }
+        wire.toSecond.bytes += count
+        guard network.isDeaf(client), wire.secondIsOpen, let engine = machines[place(wire.first)].engine else { return }
+        if wire.isLimited {
+            wire.owedBytes -= count
+            if wire.owedBytes < 0 {
+                fail(
+                    "BoundedMemory", BoundedMemory.rule,
+                    "\(wire.toSecond.bytes) bytes wait for a client that does not read, more than it asked for before")
+            }
+        } else if wire.toSecond.bytes > SimulatedWire.queueLimit {
+            wire.isLimited = true
+            // What nobody asked for is a goodbye at most.
+            wire.owedBytes = (engine.inspectResources().connectionRequests + 1) * SimulatedWire.answerBytes
+            strikes(.slowReader)
+            trace.add(
+                .notice, at: now, node: place(wire.first), 0, "reads no more from client \(client - machines.count)")
+        }
+    }
+
+    /// A client has read something: half of the limit makes its node read on.
+    private func read(_ packet: SimulatedWire.Packet, on wire: SimulatedWire) {
+        guard case .parts(let parts) = packet else { return }
+        wire.toSecond.bytes -= parts.reduce(0) { $0 + $1.count }
+        guard wire.isLimited, wire.toSecond.bytes <= SimulatedWire.queueLimit / 2 else { return }
+        wire.isLimited = false
+        scheduleArrival(wire, toSecond: false)
     }
 
     private func scheduleArrival(_ wire: SimulatedWire, toSecond: Bool) {
@@ -156,6 +189,8 @@ extension World {
         let (from, to) = toSecond ? (place(wire.first), place(wire.second)) : (place(wire.second), place(wire.first))
         // What is blocked waits, and is kicked on when the way is free again.
         if network.isBlocked(from, to) { return }
+        // So does what nobody reads, at either end of a wire that still has both.
+        if wire.firstIsOpen, wire.secondIsOpen, toSecond ? network.isDeaf(to) : wire.isLimited { return }
         if to < machines.count, now < machines[to].pausedUntil {
             if toSecond { wire.toSecond.isScheduled = true } else { wire.toFirst.isScheduled = true }
             return queue.push(.arrival(wire: number, toSecond: toSecond), at: machines[to].pausedUntil)
@@ -166,6 +201,7 @@ extension World {
                 break
             }
             if toSecond { _ = wire.toSecond.packets.popFirst() } else { _ = wire.toFirst.packets.popFirst() }
+            if toSecond, wire.second.isClient { read(next.packet, on: wire) }
             deliver(next.packet, on: wire, toSecond: toSecond)
         }
         if wires[number] != nil { scheduleArrival(wire, toSecond: toSecond) }
