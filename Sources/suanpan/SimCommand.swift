@@ -147,7 +147,8 @@ struct SimCommand: ParsableCommand {
             return ExitStatus.failed
         }
         if let violation = outcome.violation {
-            Console.note(violation.report(command: command(seed: seed, omitting: omitted)))
+            let explained = verbose ? violation : SimRun.explained(violation, in: parameters, omitting: omitted)
+            Console.note(explained.report(command: command(seed: seed, omitting: omitted)))
         } else {
             Console.note("no violation in \(outcome.simulatedSeconds) simulated seconds, \(outcome.steps) steps")
             for line in outcome.details { Console.note(line) }

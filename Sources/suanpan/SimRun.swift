@@ -16,12 +16,22 @@ struct SimRun {
         struct Finding {
             var invariant: String
             var details: String
+            /// What the process said that ended by itself.
+            var trap: [String] = []
             /// The last events.
-            var events: [String]
+            var events: [String] = []
+            /// The process trapped or hung: it could not tell what came before.
+            var isOfProcess = false
 
             func report(command: String) -> String {
-                "VIOLATION \(invariant): \(details)\n\nThe last events before it:\n"
-                    + events.map { "  " + $0 }.joined(separator: "\n") + "\n\nTo repeat it:\n  \(command)\n"
+                var text = "VIOLATION \(invariant): \(details)\n\n"
+                if !trap.isEmpty { text += "What the process said:\n\(Self.indented(trap))\n\n" }
+                if !events.isEmpty { text += "The last events before it:\n\(Self.indented(events))\n\n" }
+                return text + "To repeat it:\n  \(command)\n"
+            }
+
+            private static func indented(_ lines: [String]) -> String {
+                lines.map { "  " + $0 }.joined(separator: "\n")
             }
         }
 
@@ -33,10 +43,7 @@ struct SimRun {
         var faultsStruck: UInt64 = 0
         var isUnknown = false
         var violation: Finding?
-        /// How often each invariant looked at something, and each site was reached.
-        var checks: [(name: String, count: UInt64)] = []
-        var sites: [(name: String, count: UInt64)] = []
-        var faults: [(name: String, count: UInt64)] = []
+        var coverage = SweepCoverage()
 
         var simulatedSeconds: Double { Double(simulated) / 1e6 }
         var exitCode: Int32 {
@@ -44,9 +51,9 @@ struct SimRun {
         }
         var details: [String] {
             [
-                "checked: " + checks.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
-                "faults that struck: " + faults.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
-                "sites reached: " + sites.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
+                "checked: " + coverage.checks.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
+                "faults that struck: " + coverage.faults.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
+                "sites reached: " + coverage.sites.map { "\($0.name) \($0.count)" }.joined(separator: ", "),
             ]
         }
     }
@@ -54,7 +61,12 @@ struct SimRun {
     /// Seconds of wall time after which one world counts as hung.
     private static let patience: UInt32 = 300
     private static let mark = "\u{1}"
+    /// As many as a world keeps itself.
+    private static let lastEvents = 50
 
+    /// - Parameters:
+    ///   - verbose: tells every event with a text as it comes.
+    ///   - follow: passes on what the child says while it runs; otherwise the last events are kept.
     static func start(
         _ worlds: [WorldParameters], omitting omitted: [Int], verbose: Bool = false, follow: Bool = false
     ) -> SimRun? {
@@ -66,7 +78,7 @@ struct SimRun {
                 Console.out("\(mark)seed \(parameters.seed)")
                 let begun = suanpan_process_cpu_nanoseconds()
                 let world = World(parameters: parameters, omitting: omitted)
-                if verbose { world.watch { Console.note($0) } }
+                if verbose { world.watch { Console.note(follow ? $0 : "\(mark)event \($0)") } }
                 let result = world.run()
                 tell(result, cpu: suanpan_process_cpu_nanoseconds() - begun)
             }
@@ -91,6 +103,15 @@ struct SimRun {
     }
 
     // MARK: In the parent
+
+    /// What was found, with the last events before it. A process that trapped or hung told none: its world runs once more and
+    /// tells them as they come.
+    static func explained(
+        _ finding: Outcome.Finding, in world: WorldParameters, omitting omitted: [Int]
+    ) -> Outcome.Finding {
+        guard finding.isOfProcess, finding.events.isEmpty else { return finding }
+        return start([world], omitting: omitted, verbose: true)?.finish().violation ?? finding
+    }
 
     /// Waits for the run of one world, passing on what it prints meanwhile.
     func finish() -> Outcome {
@@ -137,6 +158,7 @@ struct SimRun {
     private func outcome(of seed: UInt64, _ lines: [Substring], _ end: ForkedRun.End) -> Outcome {
         var outcome = Outcome(seed: seed)
         var other: [String] = []
+        var events: [String] = []
         for line in lines {
             guard line.hasPrefix(Self.mark) else {
                 other.append(String(line))
@@ -152,12 +174,13 @@ struct SimRun {
             case "cpu": outcome.cpuNanoseconds = number
             case "struck": outcome.faultsStruck = number
             case "verdict": outcome.isUnknown = words[1] == Verdict.unknown.rawValue
-            case "check": outcome.checks.append((words[1], number))
-            case "site": outcome.sites.append((words[1], number))
-            case "fault": outcome.faults.append((words[1], number))
+            case "check": outcome.coverage.checks.append((words[1], number))
+            case "site": outcome.coverage.sites.append((words[1], number))
+            case "fault": outcome.coverage.faults.append((words[1], number))
             case "violation":
-                outcome.violation = .init(invariant: words[1], details: words.count > 2 ? words[2] : "", events: [])
-            case "event": outcome.violation?.events.append(words.dropFirst().joined(separator: " "))
+                outcome.violation = .init(invariant: words[1], details: words.count > 2 ? words[2] : "")
+                events = []
+            case "event": events.append(words.dropFirst().joined(separator: " "))
             default: break
             }
         }
@@ -165,17 +188,19 @@ struct SimRun {
         case .exited(0) where outcome.hash != nil: break
         case .signalled(SIGALRM):
             outcome.violation = .init(
-                invariant: "Progress", details: "still running after \(Self.patience) s", events: other.suffix(50))
+                invariant: "Progress", details: "still running after \(Self.patience) s", isOfProcess: true)
         case .exited(let code):
             outcome.violation = .init(
-                invariant: "NoTrap", details: "the process ended with \(code)", events: other.suffix(50))
+                invariant: "NoTrap", details: "the process ended with \(code)", trap: other.suffix(Self.lastEvents),
+                isOfProcess: true)
         case .signalled(let number):
             // What the runtime says about a trap, without registers and images.
             let frames = other.filter { $0.contains(" in ") && $0.contains(".swift:") || $0.contains("rror") }
             outcome.violation = .init(
                 invariant: "NoTrap", details: "the process trapped (signal \(number)): a precondition does not hold",
-                events: frames.isEmpty ? other.suffix(50) : Array(frames.prefix(30)))
+                trap: frames.isEmpty ? other.suffix(Self.lastEvents) : Array(frames.prefix(30)), isOfProcess: true)
         }
+        outcome.violation?.events = events.suffix(Self.lastEvents)
         return outcome
     }
 }

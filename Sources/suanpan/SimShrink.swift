@@ -7,6 +7,7 @@ struct SimShrink {
 
     func run() throws -> Int32 {
         let parameters = command.parameters(seed: seed)
+        Console.note("seed \(seed): \(parameters.summary)")
         let all = World(parameters: parameters).plan.map(\.number)
         var omitted = try command.omitted
         guard let first = violation(omitting: omitted) else {
@@ -34,7 +35,8 @@ struct SimShrink {
         for fault in World(parameters: parameters).plan where !omitted.contains(fault.number) {
             Console.note("needed: \(fault)")
         }
-        Console.note(last.report(command: command.command(seed: seed, omitting: omitted)))
+        let explained = SimRun.explained(last, in: parameters, omitting: omitted)
+        Console.note(explained.report(command: command.command(seed: seed, omitting: omitted)))
         return ExitStatus.failed
     }
 

@@ -14,9 +14,7 @@ struct SimSweep {
         /// The same, where more was broken than the system promises to survive.
         var unknownBeyond: [UInt64] = []
         var failed: [SimRun.Outcome] = []
-        var checks: [(name: String, count: UInt64)] = []
-        var sites: [(name: String, count: UInt64)] = []
-        var faults: [(name: String, count: UInt64)] = []
+        var coverage = SweepCoverage()
 
         mutating func add(_ outcome: SimRun.Outcome, isBeyondBudget: Bool) {
             seeds += 1
@@ -28,20 +26,7 @@ struct SimSweep {
             } else if outcome.isUnknown {
                 if isBeyondBudget { unknownBeyond.append(outcome.seed) } else { unknown.append(outcome.seed) }
             }
-            Self.add(outcome.checks, to: &checks)
-            Self.add(outcome.sites, to: &sites)
-            Self.add(outcome.faults, to: &faults)
-        }
-
-        private static func add(_ more: [(name: String, count: UInt64)], to sum: inout [(name: String, count: UInt64)])
-        {
-            for (name, count) in more {
-                if let place = sum.firstIndex(where: { $0.name == name }) {
-                    sum[place].count += count
-                } else {
-                    sum.append((name, count))
-                }
-            }
+            coverage.add(outcome.coverage)
         }
 
         var hours: Double { (Double(simulated) / 3.6e7).rounded() / 100 }
@@ -50,8 +35,6 @@ struct SimSweep {
         var stepsPerSecond: UInt64 { cpu == 0 ? 0 : UInt64(Double(steps) * 1e9 / Double(cpu)) }
     }
 
-    /// A sweep of this many seeds or more must have reached every site: the rarest is met about once in a thousand.
-    private static let completeFrom: UInt64 = 5_000
     /// Few enough that the last process of a sweep does not run on alone for long.
     private static let worldsOfProcess: UInt64 = 8
 
@@ -83,9 +66,12 @@ struct SimSweep {
                 running.removeAll { $0.process == run.process }
                 again += run.seeds.dropFirst(outcomes.count)
                 for outcome in outcomes where !isOver(sum) {
-                    sum.add(outcome, isBeyondBudget: command.parameters(seed: outcome.seed).isBeyondBudget)
+                    let world = command.parameters(seed: outcome.seed)
+                    sum.add(outcome, isBeyondBudget: world.isBeyondBudget)
                     if let violation = outcome.violation {
-                        Console.note("seed \(outcome.seed)  " + violation.report(command: repeating(outcome.seed)))
+                        Console.note("seed \(outcome.seed): \(world.summary)")
+                        let explained = SimRun.explained(violation, in: world, omitting: [])
+                        Console.note(explained.report(command: repeating(outcome.seed)))
                     }
                 }
             }
@@ -108,11 +94,10 @@ struct SimSweep {
         Console.out(
             "\(sum.seeds) seeds, \(sum.hours) simulated hours, \(sum.speed) times real time on one core, "
                 + "\(sum.stepsPerSecond) steps a second")
-        Console.out("faults that struck   " + Self.list(sum.faults))
-        Console.out("checks               " + Self.list(sum.checks))
-        Console.out("sites reached        " + Self.list(sum.sites.filter { $0.count > 0 }))
-        let missed = sum.sites.filter { $0.count == 0 }.map(\.name)
-        if !missed.isEmpty { Console.out("never reached        " + missed.joined(separator: ", ")) }
+        Console.out("faults that struck   " + Self.list(sum.coverage.faults))
+        Console.out("checks               " + Self.list(sum.coverage.checks))
+        Console.out("sites reached        " + Self.list(sum.coverage.sites.filter { $0.count > 0 }))
+        for line in sum.coverage.missed { Console.out(line) }
         for outcome in sum.failed {
             Console.out("VIOLATION seed \(outcome.seed): \(outcome.violation!.invariant)   \(repeating(outcome.seed))")
         }
@@ -122,8 +107,10 @@ struct SimSweep {
         if !sum.unknown.isEmpty { Console.out("undecided            seeds " + Self.list(sum.unknown)) }
         if !sum.failed.isEmpty { return ExitStatus.failed }
         if Interrupts.count > 0, !command.forever { return ExitStatus.interrupted }
-        if !missed.isEmpty, sum.seeds >= Self.completeFrom {
-            Console.out("a sweep of this size reaches every site: these seeds prove less than they should")
+        if sum.coverage.isTooLittle(for: sum.seeds) {
+            Console.out(
+                "a sweep of this size checks every invariant, reaches every site and has every kind of fault: these seeds prove "
+                    + "less than they should")
             return ExitStatus.failed
         }
         if !sum.unknown.isEmpty { return ExitStatus.unknown }

@@ -14,7 +14,7 @@ extension World {
         carryOut(fault, on: machine, &random)
         let strikesLater: [FaultKind] = [.crashPoint, .hunt, .failWrite, .failSync, .diskFull, .slowReader]
         if timesStruck(fault.kind) == before, !strikesLater.contains(fault.kind) {
-            trace.add(.notice, at: now, node: fault.node, UInt64(fault.number), "#\(fault.number) finds nothing to break")
+            trace.add(.notice, at: now, node: fault.node, 0, "#\(fault.number) finds nothing to break")
         }
     }
 
