@@ -47,6 +47,8 @@ public enum Site: Int, CaseIterable, Sendable {
     case entriesRepaired
     /// A damaged replica got its entries back while its group had no leader.
     case repairedWithoutLeader
+    /// A replica whose checkpoints were all damaged got a leader's state, and its log goes on from there.
+    case stateRestored
     case snapshotInstalled
     /// What the log brought meanwhile made a snapshot under way useless.
     case snapshotOvertaken

@@ -10,7 +10,7 @@ extension Engine {
     }
 
     func apply(_ group: Group) {
-        guard !group.isReading else { return }
+        guard !group.isReading, !group.lacksState else { return }
         while group.applied < group.commit {
             guard let entry = group.raft.entry(at: group.applied.next) else {
                 readForApply(group)

@@ -39,7 +39,7 @@ extension Engine {
         let applied = metrics.appliedRecords
         isBusy = applied - appliedBefore > Limits.backfillBusyRecords
         appliedBefore = applied
-        for group in clearingHeld {
+        for group in clearingHeld where !group.lacksState {
             group.missingEntries = missing(group).reduce(0) { $0 + Int($1.through.rawValue - $1.from.rawValue) + 1 }
         }
         guard backfill == nil,

@@ -19,7 +19,8 @@ extension Engine {
     /// Takes a checkpoint of what is applied, unless one is on its way already.
     func takeCheckpoint(_ group: Group) {
         let infos = log.checkpoints(of: group.shard)
-        guard !group.isCheckpointing, group.waitingCheckpoint == nil, group.applied > infos.first?.index ?? .zero
+        guard !group.isCheckpointing, group.waitingCheckpoint == nil, group.applied > infos.first?.index ?? .zero,
+            !group.lacksState
         else { return }
         let standsAlone =
             group.alwaysStandsAlone || group.nextStandsAlone || isChainSpent(infos, neededFrom: group.neededFrom)
@@ -145,10 +146,10 @@ extension Engine {
 
     /// Writes down what a replica may not do, or may again, so that a restart does not forget it.
     ///
-    /// A hole is found again by recovery for as long as it is there.
+    /// A hole, or a lost state, is found again by recovery for as long as it is there.
     func saveFence(of group: Group) {
-        let fence = group.raft.fence.subtracting(.noCampaign)
-        guard fence != group.savedFence.subtracting(.noCampaign) else { return }
+        let fence = group.raft.fence.subtracting(.evident)
+        guard fence != group.savedFence.subtracting(.evident) else { return }
         group.savedFence = fence
         log.setFence(fence, shard: group.shard)
         notice(.notice, "fence", [("shard", "\(group.shard)"), ("fence", "\(fence.rawValue)")])

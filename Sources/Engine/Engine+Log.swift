@@ -130,6 +130,7 @@ extension Engine {
         }
         if isDiskFull { leaveFullDisk() }
         repairHoles()
+        askForStates()
         watchDisputes()
         watchRecordReads()
         watchOutgoingSnapshot()

@@ -178,7 +178,11 @@ extension Engine {
     /// Whether a node has said that its disk is full.
     func isDiskFull(on node: NodeID) -> Bool { slot(of: node).map { peers[$0].notice?.isDiskFull ?? false } ?? false }
 
-    var directoryGroup: DirectoryGroup? { groups[0] as? DirectoryGroup }
+    /// `nil` where this node has no replica of the directory, or one whose state is lost: nobody may take that for empty.
+    var directoryGroup: DirectoryGroup? {
+        guard let group = groups[0] as? DirectoryGroup, !group.lacksState else { return nil }
+        return group
+    }
 
     /// The newest directory version that any node has told of.
     var newestDirectory: (version: DirectoryVersion, node: NodeID) {

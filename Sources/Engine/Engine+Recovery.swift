@@ -27,15 +27,13 @@ extension Engine {
         guard let placement = configuration.topology.placement(of: shard) else {
             return fail(configuration: true, "the log holds shard \(shard), which the topology does not have")
         }
-        let applied = checkpoint?.info.index ?? .zero
-        guard applied >= recovered.raft.snapshotIndex else {
-            return fail(
-                configuration: true,
-                "shard \(shard): the log starts after index \(recovered.raft.snapshotIndex), and the newest whole checkpoint "
-                    + "ends at \(applied). Empty the data directory and run `suanpan cluster rejoin \(me.node)`"
-            )
-        }
         var state = recovered.raft
+        var checkpoint = checkpoint
+        if checkpoint?.info.index ?? .zero < state.snapshotIndex {
+            loseState(of: shard, &state)
+            checkpoint = nil
+        }
+        let applied = checkpoint?.info.index ?? .zero
         if state.membership == .empty, state.snapshotIndex == .zero {
             // A node that came back with an empty disk is told by the leader what it belongs to.
             let first = Incarnation(1)

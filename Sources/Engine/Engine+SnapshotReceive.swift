@@ -137,7 +137,8 @@ extension Engine {
 
     /// Whether a snapshot would bring this replica forward.
     private func wants(_ head: SnapshotHead, _ group: Group) -> Bool {
-        !group.isLeader && group.raft.halted == nil && head.index > group.raft.commit && head.index > group.applied
+        !group.isLeader && group.raft.halted == nil && head.index > group.applied
+            && (head.index > group.raft.commit || restores(head, group))
             && log.checkpoints(of: group.shard).allSatisfy { $0.index < head.index }
     }
 
@@ -161,25 +162,32 @@ extension Engine {
         let head = incoming.first.head
         // The index part of a checkpoint to come covers what this replica applied since its own last one, which is more
         // than what it gains behind the snapshot: overlaps are harmless.
-        guard !group.isLeader, group.raft.halted == nil, head.index > group.raft.commit, head.index > group.applied
+        guard !group.isLeader, group.raft.halted == nil, head.index > group.applied,
+            head.index > group.raft.commit || restores(head, group)
         else { return dropOvertaken() }
-        log.appendLogStart(shard: group.shard, index: head.index, term: head.term, membership: head.membership)
-        logReads = logReads.filter { $0.value.isApply(of: group.shard) == false }
-        guard
-            group.raft.snapshotInstalled(
-                index: head.index, term: head.term, membership: head.membership, now: now, &raftEffects)
-        else { preconditionFailure("a snapshot that was wanted was not taken") }
+        if head.index > group.raft.commit { replaceLog(of: group, head) }
         switch (machine, group) {
         case (.clearing(let ledger), let group as ClearingGroup): group.install(ledger, head)
         case (.directory(let directory), let group as DirectoryGroup): group.install(directory, head)
         default: preconditionFailure("a snapshot of another kind of group")
         }
+        if group.lacksState { stateRestored(group) }
         process(group)
         self.incoming = nil
         metrics.snapshotsInstalled += 1
         Site.snapshotInstalled.reached()
         notice(.notice, "snapshot in force", [("shard", "\(group.shard)"), ("index", "\(head.index)")])
         answer(incoming.first, .installed, incoming.from, received: incoming.received)
+    }
+
+    /// The group's log begins behind the snapshot now.
+    private func replaceLog(of group: Group, _ head: SnapshotHead) {
+        log.appendLogStart(shard: group.shard, index: head.index, term: head.term, membership: head.membership)
+        logReads = logReads.filter { $0.value.isApply(of: group.shard) == false }
+        guard
+            group.raft.snapshotInstalled(
+                index: head.index, term: head.term, membership: head.membership, now: now, &raftEffects)
+        else { preconditionFailure("a snapshot that was wanted was not taken") }
     }
 
     /// The log brought more than the snapshot holds while that was under way.

@@ -23,6 +23,8 @@ final class OutgoingSnapshot {
     let id: UInt64
     /// What the log must keep entries behind.
     var index: LogIndex
+    /// The follower's log goes on from here: an older state is of no use to it.
+    let reaching: LogIndex
     /// `nil` until the checkpoint is open.
     var content: OpenCheckpoint?
     /// The section that is being sent, how much of it has been read, and the checksum of that.
@@ -36,31 +38,35 @@ final class OutgoingSnapshot {
     var heardAt: MonotonicTime
 
     init(
-        shard: ShardID, follower: ReplicaID, connection: ConnectionID, id: UInt64, index: LogIndex, now: MonotonicTime
+        shard: ShardID, follower: ReplicaID, connection: ConnectionID, id: UInt64, index: LogIndex, reaching: LogIndex,
+        now: MonotonicTime
     ) {
         self.shard = shard
         self.follower = follower
         self.connection = connection
         self.id = id
         self.index = index
+        self.reaching = reaching
         heardAt = now
     }
 }
 
 extension Engine {
-    /// Raft found that a follower needs what the log no longer has. Asked again every second for as long as it is so.
-    func sendSnapshot(of group: Group, to follower: ReplicaID) {
+    /// Raft found that a follower needs what the log no longer has, or the follower that its state is lost. Asked again every
+    /// second for as long as it is so.
+    /// - Parameter reaching: where the follower's own log begins, if that is of use.
+    func sendSnapshot(of group: Group, to follower: ReplicaID, reaching: LogIndex = .zero) {
         guard outgoing == nil, !isOpeningSnapshot, group.isLeader,
             let peer = peers.first(where: { $0.node == follower.node }), peer.incarnation == follower.incarnation,
             let connection = peer.connection
         else { return }
-        let start = group.raft.firstIndex.previous
+        let start = max(group.raft.firstIndex.previous, reaching)
         guard let newest = log.checkpoints(of: group.shard).first, newest.index >= start else {
             return takeCheckpointForSnapshot(of: group)
         }
         let outgoing = OutgoingSnapshot(
             shard: group.shard, follower: follower, connection: connection, id: random.next(), index: newest.index,
-            now: now)
+            reaching: reaching, now: now)
         self.outgoing = outgoing
         notice(
             .notice, "snapshot begins",
@@ -69,7 +75,7 @@ extension Engine {
         log.openCheckpoint(shard: group.shard, ops: &effects.disk, events: &logEvents)
     }
 
-    /// No whole checkpoint covers the log's start: the next one will, and stands alone.
+    /// No whole checkpoint covers what is needed: the next one will, and stands alone.
     private func takeCheckpointForSnapshot(of group: Group) {
         group.nextStandsAlone = true
         takeCheckpoint(group)
@@ -85,10 +91,10 @@ extension Engine {
             log.closeCheckpoint(shard: shard, ops: &effects.disk)
             return dropOutgoing("leadership lost")
         }
-        guard let opened, opened.info.index >= group.raft.firstIndex.previous else {
+        guard let opened, opened.info.index >= max(group.raft.firstIndex.previous, outgoing.reaching) else {
             log.closeCheckpoint(shard: shard, ops: &effects.disk)
             takeCheckpointForSnapshot(of: group)
-            return dropOutgoing("no checkpoint covers the log's start")
+            return dropOutgoing("no checkpoint covers what is needed")
         }
         outgoing.content = opened
         outgoing.index = opened.info.index
@@ -150,6 +156,9 @@ extension Engine {
 
     /// The follower's word on the snapshot.
     func receive(_ reply: SnapshotReply, from replica: ReplicaID) {
+        if reply.status == .wanted, let group = group(reply.shard) {
+            return sendSnapshot(of: group, to: replica, reaching: LogIndex(reply.received))
+        }
         guard let outgoing, outgoing.id == reply.id, outgoing.shard == reply.shard, outgoing.follower == replica
         else { return }
         outgoing.heardAt = now
@@ -166,6 +175,7 @@ extension Engine {
             self.outgoing = nil
             log.closeCheckpoint(shard: reply.shard, ops: &effects.disk)
         case .refused: dropOutgoing("refused")
+        case .wanted: break
         }
     }
 

@@ -23,6 +23,10 @@ public struct GroupGauges: Sendable {
     public var haltedStreams = 0
     /// Entries of retained days that this node's log does not hold: to be backfilled, meanwhile read from a peer.
     public var missingEntries = 0
+    /// Entries of this node's log that cannot be read back: to be repaired from a peer.
+    public var damagedEntries = 0
+    /// Whether the state is lost, and a snapshot on its way.
+    public var lacksState = false
     public var balances: [Balance] = []
 }
 
@@ -36,7 +40,7 @@ public struct StateHash: Hashable, Sendable {
 extension Engine {
     /// State hashes of this moment, for comparison between replicas. O(state).
     public func stateHashes() -> [StateHash] {
-        held.map { StateHash(shard: $0.shard, index: $0.applied, hash: $0.stateHash()) }
+        held.filter { !$0.lacksState }.map { StateHash(shard: $0.shard, index: $0.applied, hash: $0.stateHash()) }
     }
 
     public var unsyncedBytes: Int { log.unsyncedBytes }
@@ -46,12 +50,24 @@ extension Engine {
         clearingHeld.filter { $0.missingEntries > 0 }.map { ($0.shard, $0.missingEntries) }
     }
 
+    /// Replicas that are being repaired: how many entries cannot be read back, and whether the state is lost.
+    public var repairs: [(shard: ShardID, entries: Int, lacksState: Bool)] {
+        held.map { (shard: $0.shard, entries: damagedEntries($0), lacksState: $0.lacksState) }
+            .filter { $0.entries > 0 || $0.lacksState }
+    }
+
+    private func damagedEntries(_ group: Group) -> Int {
+        log.holes(of: group.shard).reduce(0) { $0 + Int($1.through.rawValue - $1.from.rawValue) + 1 }
+    }
+
     /// Figures of every group on this node. O(participants + shards²): for a scrape, not for a turn.
     public func groupGauges() -> [GroupGauges] {
         held.map { group in
             var gauges = GroupGauges(
                 shard: group.shard, isLeader: group.isLeader, term: group.raft.term, commit: group.commit,
                 applied: group.applied)
+            gauges.damagedEntries = damagedEntries(group)
+            gauges.lacksState = group.lacksState
             gauges.lag = group.raft.followerStatus.map(\.lag).max() ?? 0
             guard let clearing = group as? ClearingGroup else { return gauges }
             gauges.queuedRecords = clearing.queuedRecords

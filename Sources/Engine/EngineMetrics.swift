@@ -19,6 +19,8 @@ public struct EngineMetrics: Sendable {
     public var snapshotsSent: UInt64 = 0
     public var snapshotsInstalled: UInt64 = 0
     public var damagedRecords: UInt64 = 0
+    /// Replicas that started with a log and without a whole checkpoint to go with it.
+    public var statesLost: UInt64 = 0
     public var repairsAsked: UInt64 = 0
     /// Entries that could not be read back and were written again as a peer had them.
     public var repairedEntries: UInt64 = 0

@@ -83,6 +83,9 @@ class Group {
         return members.isEmpty ? placement.nodes : members.map(\.node)
     }
 
+    /// Whether there is nothing to apply the log to: the checkpoints are damaged, and a snapshot is on its way.
+    var lacksState: Bool { raft.fence.contains(.noState) }
+
     var isReady: Bool { isLeader && readyTerm == raft.term }
 
     /// Applies the next entry and moves `applied` on.

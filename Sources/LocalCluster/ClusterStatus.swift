@@ -19,6 +19,8 @@ public struct ClusterStatus: Codable, Hashable, Sendable {
         public var dataCentre: String
         public var address: String
         public var admin: String
+        /// Shards whose replica on this node is damaged and being repaired from a peer.
+        public var repairing: [UInt16]
 
         /// `pid` is there in any case: `null` for a node that is down.
         public func encode(to encoder: any Encoder) throws {
@@ -30,6 +32,7 @@ public struct ClusterStatus: Codable, Hashable, Sendable {
             try fields.encode(dataCentre, forKey: .dataCentre)
             try fields.encode(address, forKey: .address)
             try fields.encode(admin, forKey: .admin)
+            try fields.encode(repairing, forKey: .repairing)
         }
     }
 
@@ -74,12 +77,13 @@ public struct ClusterStatus: Codable, Hashable, Sendable {
     ) -> ClusterStatus {
         var reports: [NodeStatus] = []
         let nodes = state.nodes.map { node -> Node in
-            var nodeState = NodeState.stopped
+            var (nodeState, repairing) = (NodeState.stopped, [UInt16]())
             if let process = node.process, process.isAlive {
                 if process.isPaused {
                     nodeState = .paused
                 } else if let report = ask(node) {
                     nodeState = .running
+                    repairing = report.repairs.map(\.shard)
                     reports.append(report)
                 } else {
                     nodeState = .silent
@@ -88,7 +92,7 @@ public struct ClusterStatus: Codable, Hashable, Sendable {
             return Node(
                 id: node.id, pid: nodeState == .stopped ? nil : node.process?.pid, state: nodeState, city: node.city,
                 dataCentre: node.dataCentre, address: "\(node.address):\(node.port)",
-                admin: "http://127.0.0.1:\(node.admin)")
+                admin: "http://127.0.0.1:\(node.admin)", repairing: repairing)
         }
         let groups = topology.placements.map { group($0, reports: reports) }
         return ClusterStatus(nodes: nodes, shards: Array(groups.dropFirst()), directory: groups[0])
@@ -122,24 +126,27 @@ public struct ClusterStatus: Codable, Hashable, Sendable {
         return String(decoding: data, as: UTF8.self)
     }
 
+    private static func name(_ shard: UInt16) -> String { shard == 0 ? "directory" : String(shard) }
+
     /// Two tables: nodes by city, groups with their leaders.
     public var table: String {
         let nodeRows = nodes.map { node -> [String] in
-            let leads = groups.filter { $0.leader == node.id }.map { $0.id == 0 ? "directory" : String($0.id) }
+            let leads = groups.filter { $0.leader == node.id }.map { Self.name($0.id) }
             return [
                 String(node.id), node.city, node.dataCentre, node.address, node.admin, node.state.rawValue,
                 node.pid.map(String.init) ?? "-", leads.isEmpty ? "-" : leads.joined(separator: " "),
+                node.repairing.isEmpty ? "-" : node.repairing.map(Self.name).joined(separator: " "),
             ]
         }
         let groupRows = groups.map { group -> [String] in
             [
-                group.id == 0 ? "directory" : String(group.id), group.leader.map(String.init) ?? "none",
+                Self.name(group.id), group.leader.map(String.init) ?? "none",
                 String(group.term), String(group.commit), String(group.applied),
                 group.replicas.map(String.init).joined(separator: " "), String(group.directoryVersion),
             ]
         }
         return Table(
-            ["node", "city", "data centre", "address", "admin", "state", "pid", "leads"], rows: nodeRows
+            ["node", "city", "data centre", "address", "admin", "state", "pid", "leads", "repairing"], rows: nodeRows
         ).text + "\n"
             + Table(["shard", "leader", "term", "commit", "applied", "replicas", "directory"], rows: groupRows).text
     }

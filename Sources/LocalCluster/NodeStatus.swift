@@ -36,8 +36,18 @@ public struct NodeStatus: Codable, Hashable, Sendable {
         public var match: UInt64
     }
 
+    /// Damage of one replica that is not repaired yet.
+    public struct Repair: Codable, Hashable, Sendable {
+        public var shard: UInt16
+        /// Log entries that cannot be read back.
+        public var entries: UInt64
+        /// Whether all checkpoints are damaged: the replica waits for a snapshot.
+        public var lacksState: Bool
+    }
+
     public var node: UInt32
     public var incarnation: UInt32
+    public var repairs: [Repair]
     public var shards: [Shard]
 
     /// Asks one node; `nil` where it does not answer in time.

@@ -85,6 +85,12 @@ extension NodeLog {
         events.append(.checkpointDamaged(section.shard, section.index))
     }
 
+    /// None of the shard's checkpoints is of any use; a new one may have the name of any of them.
+    public mutating func forgetCheckpoints(of shard: ShardID) {
+        precondition(checkpointLoads[slot(shard)] == nil, "checkpoints forgotten while one is read")
+        checkpoints[slot(shard)].removeAll()
+    }
+
     func checkpointPiece(
         _ token: UInt64, _ count: Int, _ result: DiskCompletion.Result, _ events: inout [LogEvent]
     ) {

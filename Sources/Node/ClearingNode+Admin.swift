@@ -18,6 +18,11 @@ extension ClearingNode {
         var extra = [("ready", engine.isRunning ? "true" : "false")]
         extra.append(("peers", "[\(connectedPeers.map { "\($0)" }.joined(separator: ","))]"))
         extra.append(("damagedRecords", "\(engine.metrics.damagedRecords)"))
+        let repairs = engine.repairs.map {
+            "{\"shard\":\($0.shard.rawValue),\"entries\":\($0.entries),\"lacksState\":\($0.lacksState)}"
+        }
+        extra.append(("repairs", "[\(repairs.joined(separator: ","))]"))
+        extra.append(("repairedEntries", "\(engine.metrics.repairedEntries)"))
         let missing = engine.missingEntries.map { "{\"shard\":\($0.shard.rawValue),\"entries\":\($0.entries)}" }
         extra.append(("missingEntries", "[\(missing.joined(separator: ","))]"))
         extra.append(("backfilledEntries", "\(engine.metrics.backfilledEntries)"))
@@ -67,6 +72,9 @@ extension ClearingNode {
             counts.backfilledEntries)
         text.counter(
             "suanpan_damaged_records_total", "Log records or checkpoints found damaged.", counts.damagedRecords)
+        text.counter(
+            "suanpan_states_lost_total", "Replicas that started without a whole checkpoint and fetched a snapshot.",
+            counts.statesLost)
         text.counter(
             "suanpan_credit_batches_sent_total", "Credit batches sent, repeats included.", counts.creditBatchesSent)
         text.counter(
@@ -134,6 +142,12 @@ extension ClearingNode {
         each(
             "suanpan_shard_missing_entries", "Entries of retained days that this node's log lacks: being backfilled."
         ) { $0.missingEntries }
+        each("suanpan_shard_damaged_entries", "Entries of this node's log that cannot be read back: being repaired.") {
+            $0.damagedEntries
+        }
+        each("suanpan_shard_state_lost", "1 where the replica waits for a snapshot, as its checkpoints are damaged.") {
+            $0.lacksState ? 1 : 0
+        }
         for group in gauges {
             for balance in group.balances {
                 let labels = [("shard", group.shard.description), ("currency", "\(balance.currency)")]

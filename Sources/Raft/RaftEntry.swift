@@ -91,6 +91,11 @@ public struct Fence: OptionSet, Hashable, Sendable {
     /// The leader saw this replica's log end before what it had acknowledged: an older disk image. It takes no part
     /// any more; the node has to come back with a new incarnation.
     public static let quarantined = Fence(rawValue: 4)
+    /// No whole checkpoint covers the log's start: the log is all there, and the replica votes and acknowledges as any,
+    /// but has nothing to apply it to, so it does not campaign until `RaftReplica.stateRestored`.
+    public static let noState = Fence(rawValue: 8)
+    /// What recovery finds again for as long as it is so: not written down.
+    public static let evident: Fence = [.noCampaign, .noState]
 }
 
 /// What the node's log knows of one replica when the process starts.

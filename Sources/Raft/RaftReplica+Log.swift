@@ -157,8 +157,10 @@ extension RaftReplica {
         for follower in followers where follower.state == .probe || follower.state == .replicate {
             matchedByAll = min(matchedByAll, follower.match)
         }
+        // Without a state nothing is applied, for as long as a snapshot takes; the log on disk has it all.
+        let limit = fence.contains(.noState) ? durability.index : min(applied, durability.index)
         log.trimCache(
-            upTo: min(applied, durability.index), freely: role == .leader ? matchedByAll : .zero,
+            upTo: limit, freely: role == .leader ? matchedByAll : .zero,
             keepingBytes: role == .leader ? Limits.entryCacheBytes : Limits.entryCacheBytes / 8)
     }
 }

@@ -57,6 +57,12 @@ extension RaftReplica {
         return true
     }
 
+    /// The state that the log goes on from is there again, up to an entry that this log holds.
+    public mutating func stateRestored(_ effects: inout [RaftEffect]) {
+        fence.remove(.noState)
+        finish(&effects)
+    }
+
     // MARK: - Holes
 
     /// A damaged entry was found: from here on nothing at or past it is acknowledged, and this replica does not lead.

@@ -70,6 +70,15 @@ extension RealProcesses {
         let log = cluster.log(of: victim)
         #expect(
             log.contains("event=\"damaged records\" file=segment-0000000001.log") && log.contains("fenced"), "\(log)")
+        try awaitRepair(of: victim, in: cluster)
+        #expect(try cluster.metrics(of: victim)["suanpan_repaired_entries_total"] ?? 0 > 0)
+        #expect(cluster.log(of: victim).contains("damage repaired"))
+        // What a peer gave stands in its own log: another start finds nothing that is missing, and no fence.
+        let fences = cluster.log(of: victim).components(separatedBy: "replica fenced").count
+        try cluster.restart(.node(victim))
+        try cluster.awaitCaughtUp()
+        #expect(cluster.log(of: victim).components(separatedBy: "replica fenced").count == fences)
+        #expect(try cluster.metrics(of: victim)["suanpan_shard_damaged_entries{shard=\"\(shard)\"}"] == 0)
         // The cluster goes on and answers as before, also when the leader is gone.
         #expect(try cluster.submit(Payment(sequence: 2)).code == 0)
         for other in [leader, 6 - leader - victim] {
@@ -95,9 +104,63 @@ extension RealProcesses {
         #expect(invalid.code == 1 && invalid.json["missing"] as? Int == 1, "\(invalid)")
     }
 
+    /// Waits until neither the node nor `cluster status` tells of damage any more.
+    private func awaitRepair(of node: Int, in cluster: LocalCluster) throws {
+        try eventually("node \(node) to be repaired") {
+            try cluster.report(of: cluster.node(node))?.repairs == [] && cluster.node(node).repairing == []
+        }
+    }
+
+    @Test func aDamagedCheckpoint() throws {
+        let cluster = try LocalCluster.up(nodes: 3, shards: 1)
+        defer { cluster.end() }
+        // A checkpoint is due after 128 MiB of entries, a million payments.
+        let load = try cluster.start(
+            "load", "--rate", "200000", "--batch", "2000", "--duration", "7s", "--json", "-"
+        ).wait(seconds: 60)
+        #expect(Load.ends.contains(load.code), "\(load)")
+        let victim = try #require(try cluster.leader(of: 1)) % 3 + 1
+        let data = "\(cluster.path)/node-\(victim)/data"
+        func checkpoints() throws -> [String] {
+            try FileManager.default.contentsOfDirectory(atPath: data)
+                .filter { $0.hasPrefix("checkpoint-00001") && $0.hasSuffix(".state") }
+        }
+        try eventually("a checkpoint of shard 1", seconds: 60) { try !checkpoints().isEmpty }
+        try cluster.awaitCaughtUp()
+        let payment = Payment(sequence: 1)
+        let first = try cluster.submit(payment)
+        #expect(first.code == 0)
+        try cluster.kill(.node(victim))
+        for name in try checkpoints() { try flipABit(at: 4_200, of: "\(data)/\(name)") }
+
+        try cluster.restart(.node(victim))
+        try eventually("the damage in the metrics") {
+            try cluster.metrics(of: victim)["suanpan_damaged_records_total"] ?? 0 > 0
+        }
+        #expect(cluster.log(of: victim).contains("checkpoint damaged"))
+        // Its log is whole from the beginning: the state comes from there.
+        try cluster.awaitCaughtUp()
+        try awaitRepair(of: victim, in: cluster)
+        let again = try cluster.submit(payment)
+        #expect(again.json["answer"] as? String == "duplicate", "\(again)")
+        #expect(again.json["index"] as? Int == first.json["index"] as? Int, "\(again)")
+        let audit = try cluster.run("audit", "--json", "-")
+        #expect(audit.code == 0, "\(audit)")
+    }
+
+    private func flipABit(at place: Int, of file: String) throws {
+        let descriptor = open(file, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { throw Failure("cannot open \(file): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        var byte: UInt8 = 0
+        try #require(pread(descriptor, &byte, 1, off_t(place)) == 1)
+        byte ^= 0x40
+        try #require(pwrite(descriptor, &byte, 1, off_t(place)) == 1)
+    }
+
     /// Flips one bit of the payment's amount where its record stands in a segment.
     private func flipABit(of payment: Payment, in segment: String) throws {
-        let descriptor = open(segment, O_RDWR | O_CLOEXEC)
+        let descriptor = open(segment, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw Failure("cannot open \(segment): \(String(cString: strerror(errno)))") }
         defer { close(descriptor) }
         var bytes = [UInt8](repeating: 0, count: 32 << 20)
@@ -106,9 +169,7 @@ extension RealProcesses {
         let place = bytes[..<max(count, 0)].indices.first {
             bytes[$0] == wanted[0] && $0 + 16 <= count && bytes[$0..<$0 + 16].elementsEqual(wanted)
         }
-        let amount = try #require(place, "the payment's record is not in \(segment)") + 32
-        var flipped = bytes[amount] ^ 0x40
-        try #require(pwrite(descriptor, &flipped, 1, off_t(amount)) == 1)
+        try flipABit(at: #require(place, "the payment's record is not in \(segment)") + 32, of: segment)
     }
 
     @Test func aFullDisk() throws {

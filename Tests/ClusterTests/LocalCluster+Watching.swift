@@ -10,6 +10,7 @@ struct ClusterStatus: Decodable {
         var dataCentre: String
         var address: String
         var admin: String
+        var repairing: [Int]
 
         /// Address and port of the TLS listener.
         var listener: (address: String, port: UInt16) {
@@ -47,7 +48,14 @@ struct NodeReport: Decodable {
         var part: String
     }
 
+    struct Repair: Decodable, Hashable {
+        var shard: Int
+        var entries: Int
+        var lacksState: Bool
+    }
+
     var incarnation: Int
+    var repairs: [Repair]
     var shards: [Shard]
 }
 

@@ -150,6 +150,9 @@ final class SimulatedClient {
             switch wish.kind {
             case .submit(let instruction):
                 world.checker.sent(client: number, instruction: instruction, at: world.checker.now)
+                if world.isHealing, world.checker.attempts(instruction.id) == 1 {
+                    world.newWork.sent(to: world.topology.slots.route(instruction.id))
+                }
                 let taken = core.submit(
                     instruction, deadline: deadline, token: wish.token, now: monotonic(world), &out)
                 precondition(taken, "the core said it has room")
@@ -177,6 +180,7 @@ final class SimulatedClient {
         switch completion.result {
         case .decided(let decision), .conflict(let decision):
             world.latencies.append(world.now - wish.at)
+            if wish.at >= world.healingStart { world.newWork.answered(decision) }
             world.trace.add(
                 .decided, at: world.now, node: number, UInt64(decision.index) << 8 | UInt64(decision.outcomeCode))
             world.checker.decided(
@@ -184,8 +188,9 @@ final class SimulatedClient {
                 sentAt: MonotonicTime(rawValue: wish.at * 1_000))
         case .refused(let code):
             world.trace.add(.refused, at: world.now, node: number, UInt64(code.rawValue))
+            world.checker.refused(instruction)
             workload.refused(instruction, code)
-        case .expired: break
+        case .expired: world.checker.expired(instruction)
         case .unknown:
             world.trace.add(.unknown, at: world.now, node: number)
             workload.unknown(instruction)

@@ -171,12 +171,22 @@ final class SimulatedDisk: DiskView {
     func damage(_ kind: DiskDamage, _ random: inout SeededRandom) -> String? {
         let candidates = names.filter { name in
             switch name {
-            case .segment, .checkpoint: files[name]!.settled.count > Self.tailWrites
+            case .segment: files[name]!.settled.count > Self.tailWrites
+            // It got its name when it was durable: nothing of it is a tail.
+            case .checkpoint: !files[name]!.settled.isEmpty
             default: false
             }
         }
         guard !candidates.isEmpty else { return nil }
         let name = target(among: candidates, &random)
+        guard case .checkpoint(let shard, _) = name, random.oneIn(3) else { return damage(name, kind, &random) }
+        // All that a shard has: only a peer has the state then.
+        let all = candidates.filter { if case .checkpoint(shard, _) = $0 { true } else { false } }
+        let harm = all.compactMap { damage($0, kind, &random) }
+        return harm.isEmpty ? nil : harm.joined(separator: ", ")
+    }
+
+    private func damage(_ name: FileName, _ kind: DiskDamage, _ random: inout SeededRandom) -> String? {
         let file = files[name]!
         // The newest writes of the newest segment may be its tail, where damage cannot be told from a crash.
         let eligible = file.settled.dropLast(name == newestSegment ? Self.tailWrites : 0)

@@ -30,8 +30,7 @@ struct AcknowledgedOutcomes: Invariant {
             guard let found = replay.decision(of: instruction.id, in: shard) else { return nil }
             return
                 "\(text), and the log decides it as \(found.outcome.name) in entry \(found.index), slot \(found.slot)"
-        // Says nothing about the id, and takes nothing back.
-        case .expired: return nil
+        case .expired: return Self.expired(instruction.id, shard, replay).map { "\(text), and \($0)" }
         case .notFound, .needsComparison: return "\(text), which answers no instruction"
         }
     }
@@ -58,6 +57,7 @@ struct AcknowledgedOutcomes: Invariant {
         return (record, nil)
     }
 
+    /// Says nothing about the outcome, and takes nothing back; but an open day has not expired, and no day opens twice.
     private static func expired(_ id: TransactionID, _ shard: ShardID, _ replay: LiveReplay) -> String? {
         replay.openDays(of: shard).contains(id.day) ? "its day is open" : nil
     }
@@ -97,7 +97,7 @@ struct AcknowledgedOutcomes: Invariant {
     ) -> String? {
         tally.checks += 1
         var text: String { "a query of \(id) was answered \(Self.text(decision))" }
-        if decision.answer == .expired { return nil }
+        if decision.answer == .expired { return Self.expired(id, shard, replay).map { "\(text), and \($0)" } }
         guard decision.answer == .decided || decision.answer == .duplicate, let outcome = decision.outcome else {
             return "\(text), which answers no query"
         }
@@ -107,6 +107,12 @@ struct AcknowledgedOutcomes: Invariant {
             return "\(text), and the log decides \(found.outcome.name) in entry \(found.index), slot \(found.slot)"
         }
         return nil
+    }
+
+    /// A client was told that an id's records are gone.
+    mutating func expired(_ id: TransactionID, _ shard: ShardID, _ replay: LiveReplay) -> String? {
+        tally.checks += 1
+        return Self.expired(id, shard, replay).map { "\(id) was called expired, and \($0)" }
     }
 
     /// At the end of a run: what a replica's index says of an id that was acknowledged.

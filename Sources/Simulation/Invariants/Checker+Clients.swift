@@ -5,6 +5,24 @@ extension Checker {
     /// A client sends an instruction for the first time: also one with an altered body, or another client's id.
     public func sent(client: Int, instruction: Instruction, at: MonotonicTime) {
         realTimeOrder.sent(instruction.id, to: topology.slots.route(instruction.id))
+        refusedForGood.sent(instruction.id)
+    }
+
+    /// How often any client has sent this id.
+    func attempts(_ id: TransactionID) -> Int { refusedForGood.attempts(id) }
+
+    /// A client was told that nothing was decided, and nothing that it sent can still be.
+    public func refused(_ instruction: Instruction) {
+        guard violation == nil else { return }
+        let shard = topology.slots.route(instruction.id)
+        report(RefusedForGood.self, refusedForGood.refused(instruction.id, shard, replay))
+    }
+
+    /// A client was told that the records of the id's day are gone.
+    public func expired(_ instruction: Instruction) {
+        guard violation == nil else { return }
+        let shard = topology.slots.route(instruction.id)
+        report(AcknowledgedOutcomes.self, acknowledgedOutcomes.expired(instruction.id, shard, replay))
     }
 
     /// A client was told what became of its instruction, whatever the answer.

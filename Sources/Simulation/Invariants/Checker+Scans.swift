@@ -34,6 +34,7 @@ extension Checker {
             track.log.forgetScan()
             scan(track)
         }
+        report(RefusedForGood.self, refusedForGood.finished(replay))
         for id in realTimeOrder.ids where violation == nil { find(id, running) }
     }
 

@@ -58,6 +58,7 @@ public final class Checker {
     @exclusivity(unchecked) var positionLimits = PositionLimits()
     @exclusivity(unchecked) var creditStreamOrder: CreditStreamOrder
     @exclusivity(unchecked) var acknowledgedOutcomes = AcknowledgedOutcomes()
+    @exclusivity(unchecked) var refusedForGood = RefusedForGood()
     @exclusivity(unchecked) var realTimeOrder: RealTimeOrder
     @exclusivity(unchecked) var boundedMemory = BoundedMemory()
 
@@ -87,8 +88,8 @@ public final class Checker {
             committedNeverChanges.coverage, indexOrder.coverage, nothingGoesBack.coverage, voteOnce.coverage,
             durableRecords.coverage, keptOverRestarts.coverage, wholeAgain.coverage, equalStates.coverage,
             ledgerModel.coverage, creditConservation.coverage,
-            positionLimits.coverage, creditStreamOrder.coverage, acknowledgedOutcomes.coverage, realTimeOrder.coverage,
-            boundedMemory.coverage,
+            positionLimits.coverage, creditStreamOrder.coverage, acknowledgedOutcomes.coverage, refusedForGood.coverage,
+            realTimeOrder.coverage, boundedMemory.coverage,
         ])
     }
 

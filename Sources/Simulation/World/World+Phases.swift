@@ -79,6 +79,7 @@ extension World {
     private func heal() {
         trace.add(.phase, at: now, node: 0, 0, "liveness phase")
         isHealing = true
+        healingStart = now
         for number in healing.keys.sorted() { heal(number) }
         network.heal()
         kickWires()
@@ -156,6 +157,7 @@ extension World {
         for client in clients where !client.isOperator && !client.workload.isSettled {
             list.append("client \(client.number) waits: \(client.workload.waiting)")
         }
+        if isHealing { list += newWork.missing }
         return list.joined(separator: "; ")
     }
 }

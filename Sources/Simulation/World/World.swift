@@ -54,6 +54,9 @@ public final class World {
     @exclusivity(unchecked) var healing: [Int: () -> Void] = [:]
     /// The liveness phase has begun.
     @exclusivity(unchecked) var isHealing = false
+    /// When it began.
+    @exclusivity(unchecked) var healingStart = UInt64.max
+    @exclusivity(unchecked) var newWork: NewWork
     @exclusivity(unchecked) var found: Violation?
 
     /// - Parameters:
@@ -63,6 +66,7 @@ public final class World {
         self.parameters = parameters
         self.omitted = omitted
         self.plan = plan ?? parameters.plan()
+        newWork = NewWork(shards: parameters.shards)
         let seed = parameters.seed
         networkRandom = SeededRandom(seed: seed ^ 0x0E7)
         diskRandom = SeededRandom(seed: seed ^ 0xD15C)
