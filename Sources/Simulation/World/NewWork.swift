@@ -1,27 +1,27 @@
 import ClearingModel
 
 /// What was sent for the first time in the liveness phase, and what became of it.
-struct NewWork {
+public struct NewWork {
     private var sent: [Int]
     private var decided: [Int]
     private var accepted = 0
 
-    init(shards: Int) {
+    public init(shards: Int) {
         sent = Array(repeating: 0, count: shards + 1)
         decided = sent
     }
 
-    mutating func sent(to shard: ShardID) { sent[Int(shard.rawValue)] += 1 }
+    public mutating func sent(to shard: ShardID) { sent[Int(shard.rawValue)] += 1 }
 
     /// An answer to something sent in this phase.
-    mutating func answered(_ decision: Decision) {
+    public mutating func answered(_ decision: Decision) {
         guard decision.answer == .decided else { return }
         decided[Int(decision.shard.rawValue)] += 1
         if decision.outcome == .accepted { accepted += 1 }
     }
 
     /// What a cluster that is well would have done with it by now, for people; empty when all is well.
-    var missing: [String] {
+    public var missing: [String] {
         var list = sent.indices.filter { sent[$0] >= Self.enough && decided[$0] == 0 }.map {
             "shard \($0) decided none of \(sent[$0]) new payments"
         }

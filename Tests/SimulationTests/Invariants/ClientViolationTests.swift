@@ -69,6 +69,45 @@ struct ClientViolationTests {
         history.expect("AcknowledgedOutcomes", "another body")
     }
 
+    @Test("an id of an open day that is called expired")
+    func expiredToday() throws {
+        var (history, payment, decision) = try paid()
+        decision.answerCode = Answer.expired.rawValue
+        answer(history, payment, decision)
+        history.expect("AcknowledgedOutcomes", "its day is open")
+        let (other, same, _) = try paid()
+        other.checker.expired(same)
+        other.expect("AcknowledgedOutcomes", "its day is open")
+    }
+
+    @Test("a refusal of what was decided, at once or later")
+    func refusedAndDecided() throws {
+        let (history, payment, _) = try paid()
+        history.checker.refused(payment)
+        history.expect("RefusedForGood", "the log decides accepted")
+
+        let early = try ForgedHistory()
+        let next = early.payments.payment(100, from: 1, to: 2)
+        early.checker.sent(client: 1, instruction: next, at: early.payments.cluster.now)
+        early.checker.refused(next)
+        #expect(early.checker.violation == nil)
+        early.payments.isSilent = true
+        _ = try #require(early.payments.decide(next))
+        early.checker.finished()
+        early.expect("RefusedForGood", "the log decides accepted")
+    }
+
+    @Test("a refused id that was sent again is nobody's lie")
+    func refusedAndSentAgain() throws {
+        let history = try ForgedHistory()
+        let payment = history.payments.payment(100, from: 1, to: 2)
+        history.checker.sent(client: 1, instruction: payment, at: history.payments.cluster.now)
+        history.checker.refused(payment)
+        _ = try #require(history.payments.decide(payment))
+        history.checker.finished()
+        #expect(history.checker.violation == nil)
+    }
+
     @Test("an original that does not exist")
     func unknownOriginal() throws {
         var (history, _, decision) = try paid()

@@ -6,7 +6,7 @@ import Testing
 /// Whatever a correct cluster goes through, the checker stays silent, and has looked at everything.
 @Suite("The checker, told of a correct cluster")
 struct GoodHistoryTests {
-    private func expectValid(_ checker: Checker, idle: [String] = ["MembershipSteps", "WholeAgain"]) {
+    private func expectValid(_ checker: Checker, idle: [String] = ["MembershipSteps", "WholeAgain", "RefusedForGood"]) {
         checker.finished()
         #expect(checker.violation == nil, "\(checker.violation!)")
         #expect(checker.verdict == .valid, "\(checker.coverage)")
@@ -39,9 +39,9 @@ struct GoodHistoryTests {
         if shards == 1 {
             payments.cluster.checker.finished()
             #expect(payments.cluster.checker.violation == nil)
-            #expect(payments.cluster.checker.coverage.idle == quiet + ["CreditStreamOrder"])
+            #expect(payments.cluster.checker.coverage.idle == quiet + ["CreditStreamOrder", "RefusedForGood"])
         } else {
-            expectValid(payments.cluster.checker, idle: quiet)
+            expectValid(payments.cluster.checker, idle: quiet + ["RefusedForGood"])
         }
     }
 
@@ -93,7 +93,7 @@ struct GoodHistoryTests {
         }
         cluster.start(cluster.machines[0])
         cluster.run(milliseconds: 3_000)
-        expectValid(cluster.checker, idle: ["WholeAgain"])
+        expectValid(cluster.checker, idle: ["WholeAgain", "RefusedForGood"])
     }
 
     @Test("finds nothing where ids are made to share fingerprints")
