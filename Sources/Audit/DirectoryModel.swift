@@ -118,7 +118,7 @@ final class DirectoryModel {
         try reader.end("a directory's state")
         changes = restored
         (version, restoredVersion) = (newest, newest)
-        for (version, item) in restored {
+        for (version, item) in restored.sorted(by: { $0.key < $1.key }) {
             current[item.key] = version
             if case .participant = item { participantCount += 1 } else { mandateCount += 1 }
         }

@@ -33,12 +33,16 @@ struct SourceFile {
         }
     }
 
-    /// Every Swift file of a target, in order of name; none where the target has no folder.
+    struct NoSources: Error { var folder: String }
+
+    /// Every Swift file of a target, in order of name.
     static func all(of target: String) throws -> [SourceFile] {
         let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().appendingPathComponent("Sources/\(target)")
         let names = FileManager.default.enumerator(atPath: root.path)?.compactMap { $0 as? String } ?? []
-        return try names.filter { $0.hasSuffix(".swift") }.sorted().map { name in
+        let sources = names.filter { $0.hasSuffix(".swift") }.sorted()
+        guard !sources.isEmpty else { throw NoSources(folder: root.path) }
+        return try sources.map { name in
             SourceFile(
                 path: "Sources/\(target)/\(name)",
                 text: try String(contentsOf: root.appendingPathComponent(name), encoding: .utf8))
@@ -66,6 +70,9 @@ extension SourceFile {
     private static let orderedUse =
         "map|flatMap|compactMap|forEach|first|reduce|makeIterator|enumerated|lazy|keys|values|popFirst"
 
+    /// What makes the order of a walk not matter.
+    private static let orderedAfterAll = #"\.sorted\b|\.min\b|\.max\b|\.count\b"#
+
     private struct Block {
         var type: String?
         var unordered: Set<String> = []
@@ -83,15 +90,24 @@ extension SourceFile {
         }
     }
 
+    /// A Set or a Dictionary that is made and walked in one expression; arguments may hold parentheses, two deep.
+    private static let inlineIteration =
+        #"\bfor\b.*\bin\s+\#(made)\s*(\{|where\b)|\#(made)\.(\#(orderedUse))\b"#
+    private static let made =
+        #"\b(?:Set|Dictionary)(?:<[^>]*>)?\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)(?:\.(?:keys|values))?"#
+
     /// Places where an unordered collection is walked without its result being sorted at once.
     func unorderedIterations(members: [String: Set<String>]) -> [String] {
         var findings: [String] = []
         walk { number, line, blocks in
+            if line.matches(Self.inlineIteration), !line.matches(Self.orderedAfterAll) {
+                findings.append("\(path):\(number): \(line.trimmed)")
+            }
             for name in Set(line.captures(#"(\w+)"#)) {
                 guard Self.isUnordered(name, in: blocks, members: members) else { continue }
                 let loop = #"\bfor\b.*\bin\s+(self\.)?\#(name)(\.(keys|values))?\s*(\{|where\b)"#
                 let call = #"(?<![\w.])(self\.)?\#(name)\.(\#(Self.orderedUse))\b"#
-                if line.matches(loop) || line.matches(call), !line.matches(#"\.sorted\b|\.min\b|\.max\b|\.count\b"#) {
+                if line.matches(loop) || line.matches(call), !line.matches(Self.orderedAfterAll) {
                     findings.append("\(path):\(number): \(line.trimmed)")
                 }
             }
