@@ -170,6 +170,7 @@ final class SimulatedClient {
 
     private func ended(_ completion: Completion, in world: World) {
         guard let wish = workload.ended(completion.token), case .submit(let instruction) = wish.kind else { return }
+        world.heard?(Heard(answer: .submit(instruction, completion.result), sentAt: wish.at, at: world.now))
         // An answer or "unknown" at the deadline: never an endless wait.
         if world.now > wish.at + wish.patience + Self.grace {
             world.fail(
@@ -208,8 +209,10 @@ final class SimulatedClient {
         guard let decision else {
             return world.fail("ReplyIsWellFormed", "a reply can be read", "query of \(id)")
         }
+        let isFound = decision.answer != .notFound
+        world.heard?(Heard(answer: .query(id, isFound: isFound), sentAt: wish.at, at: world.now))
         world.checker.queried(
-            client: number, id: id, decision: decision.answer == .notFound ? nil : decision,
+            client: number, id: id, decision: isFound ? decision : nil,
             shard: world.topology.slots.route(id), sentAt: MonotonicTime(rawValue: wish.at * 1_000))
     }
 

@@ -58,6 +58,8 @@ public final class World {
     @exclusivity(unchecked) var healingStart = UInt64.max
     @exclusivity(unchecked) var newWork: NewWork
     @exclusivity(unchecked) var found: Violation?
+    /// Called with everything that a client was told.
+    public var heard: ((Heard) -> Void)?
 
     /// - Parameters:
     ///   - plan: the faults of a scenario, numbered in order of time; by default those that the parameters draw.
@@ -120,6 +122,9 @@ public final class World {
                 invariant: invariant, rule: rule, details: details, at: MonotonicTime(rawValue: now * 1_000))
         }
     }
+
+    /// Counters of a node's process, by position; `nil` while none runs.
+    public func metrics(of node: Int) -> EngineMetrics? { machines[node].engine?.metrics }
 
     func strikes(_ kind: FaultKind) { struck[FaultKind.allCases.firstIndex(of: kind)!] += 1 }
     func timesStruck(_ kind: FaultKind) -> UInt64 { struck[FaultKind.allCases.firstIndex(of: kind)!] }
