@@ -261,6 +261,17 @@ struct ClientCoreTests {
         }
     }
 
+    /// Found as seeds 3, 9 and 24: told as `unknown` it was asked for again and again, by callers that ask until they know.
+    @Test("an id whose records are gone is told as such, and not as unknown")
+    func expired() {
+        var world = World()
+        world.cluster.isExpired = { _ in true }
+        world.submit(1)
+        world.step(5)
+        #expect(world.result(1) == .expired)
+        #expect(world.cluster.submits == 1 && world.core.pendingRequests == 0)
+    }
+
     @Test("a node of another cluster is refused by the client")
     func wrongCluster() {
         var world = World()

@@ -30,6 +30,8 @@ final class FakeCluster {
     var bodies: [TransactionID: Instruction] = [:]
     var timesDecided: [TransactionID: Int] = [:]
     var outcome: (Instruction) -> Outcome = { _ in .accepted }
+    /// Whether the records of an id's day are gone.
+    var isExpired: (TransactionID) -> Bool = { _ in false }
     var replies: [(connection: UInt32, bytes: [UInt8])] = []
     private var nextIndex: UInt64 = 1
 
@@ -151,12 +153,13 @@ final class FakeCluster {
             known.answerCode = (isSame ? Answer.duplicate : .idConflict).rawValue
             return known
         }
+        let isExpired = isExpired(instruction.id)
         let decision = Decision(
-            outcome: outcome(instruction), answer: .decided, slot: UInt16(slot),
+            outcome: outcome(instruction), answer: isExpired ? .expired : .decided, slot: UInt16(slot),
             window: WindowID(scheme: .domestic, number: 1), index: LogIndex(nextIndex), shard: shard,
             ledgerTime: WallTime(rawValue: nextIndex))
         nextIndex += 1
-        guard outcome(instruction).isKept else { return decision }
+        guard outcome(instruction).isKept, !isExpired else { return decision }
         decided[instruction.id] = decision
         bodies[instruction.id] = instruction
         timesDecided[instruction.id, default: 0] += 1

@@ -204,6 +204,30 @@ struct FaultTests {
         #expect(scenario.decide(scenario.payment(11, from: 0, to: 1))?.outcome == .accepted)
     }
 
+    /// Found in the first sweep: the peer's entries were appended to a log that had failed, which is a trap.
+    @Test("end with their reason when a write failed, whatever a peer sends in the same turn")
+    func messageAfterFailedWrite() throws {
+        let scenario = try Scenario(shards: 2)
+        let cluster = scenario.cluster
+        let last = try #require(cluster.machines.last)
+        // A leader ends its turn before the last node does, and so its entries come to that in time.
+        let (debtor, shard) = try #require(
+            scenario.participants.indices.map { ($0, cluster.topology.slots.home(of: scenario.participants[$0])) }
+                .first { cluster.leader(of: $0.1) != last.replica.node })
+        last.holdsDisk = true
+        #expect(scenario.decide(scenario.payment(1, from: debtor, to: 1))?.outcome == .accepted)
+        last.disk.fails = { if case .write(.segment, _, _) = $0 { true } else { false } }
+        last.holdsDisk = false
+        cluster.releaseDisk(last)
+        #expect(last.fatal == nil && cluster.leader(of: shard) != nil, "its turn has not ended yet")
+        _ = scenario.refusal(scenario.payment(2, from: debtor, to: 1))
+        #expect(last.fatal?.text.contains("the log cannot be written") == true)
+        last.disk.fails = { _ in false }
+        cluster.start(last.replica.node)
+        let level = cluster.reaches(cluster.isLevel)
+        #expect(level && cluster.hashesAgree)
+    }
+
     /// Found as seed 2810: an emptied node that came back to a full disk stayed in recovery for ever.
     @Test("start by themselves when a disk that was full at their first start has room")
     func fullAtStart() throws {
