@@ -3,4 +3,5 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/prerequisites.sh
+unset SUANPAN_MUTATIONS
 exec swift build --configuration release --product suanpan

@@ -89,6 +89,8 @@ extension RealProcesses {
         (["cluster", "status"], 69, "cluster up"), (["cluster", "down"], 69, "cluster up"),
         (["cluster", "kill", "leader:1"], 69, "cluster up"), (["load"], 69, "cluster up"),
         (["position", "1"], 69, "cluster up"), (["audit"], 69, "cluster up"),
+        // Known bugs are in test builds only.
+        (["sim", "--seed", "1", "--mutation", "forgetVote"], 64, "Unknown option '--mutation'"),
     ])
     func aCommandThatCannotBe(arguments: [String], code: Int32, text: String) throws {
         let cluster = try LocalCluster()
