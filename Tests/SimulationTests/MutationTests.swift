@@ -21,7 +21,7 @@ struct MutationTests {
         KnownBug(mutation: "trimUncommitted", seed: 2, foundBy: ["LedgerModel"]),
         KnownBug(mutation: "forgetVote", seed: 1, foundBy: ["VoteOnce"]),
         KnownBug(mutation: "repairTruncates", seed: 394, foundBy: ["Liveness"]),
-        KnownBug(mutation: "cutBelowSynced", seed: 1, foundBy: ["DurableRecords"]),
+        KnownBug(mutation: "cutBelowSynced", seed: 1, foundBy: ["NothingGoesBack", "DurableRecords"]),
         KnownBug(mutation: "applyUncommitted", seed: 1, foundBy: ["CommittedOnMajority"]),
         KnownBug(mutation: "changeMembershipEarly", seed: 59, foundBy: ["MembershipAfterCommit"]),
         KnownBug(mutation: "keepIncarnation", seed: 6, foundBy: ["DurableRecords"]),
