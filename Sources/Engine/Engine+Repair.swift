@@ -101,7 +101,10 @@ extension Engine {
         // is settled.
         let entries = reply.entries.filter { $0.term <= group.raft.term }
         let wanted = log.wanted(entries, of: reply.shard)
-        guard !wanted.isEmpty else { return backfillReceived(reply, from: node) }
+        guard !wanted.isEmpty else {
+            if reply.entries.isEmpty { notRepaired(group, from: reply.from, by: node) }
+            return backfillReceived(reply, from: node)
+        }
         metrics.repairedEntries += UInt64(wanted.count)
         notice(
             .notice, "entries repaired",

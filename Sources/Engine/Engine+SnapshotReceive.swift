@@ -165,7 +165,7 @@ extension Engine {
         guard !group.isLeader, group.raft.halted == nil, head.index > group.applied,
             head.index > group.raft.commit || restores(head, group)
         else { return dropOvertaken() }
-        if head.index > group.raft.commit { replaceLog(of: group, head) }
+        beginLog(of: group, behind: head)
         switch (machine, group) {
         case (.clearing(let ledger), let group as ClearingGroup): group.install(ledger, head)
         case (.directory(let directory), let group as DirectoryGroup): group.install(directory, head)
@@ -181,12 +181,16 @@ extension Engine {
     }
 
     /// The group's log begins behind the snapshot now.
-    private func replaceLog(of group: Group, _ head: SnapshotHead) {
+    private func beginLog(of group: Group, behind head: SnapshotHead) {
+        let isKept = log.term(of: group.shard, at: head.index) == head.term
+        let hole = isKept ? log.holes(of: group.shard).first { $0.through > head.index } : nil
         log.appendLogStart(shard: group.shard, index: head.index, term: head.term, membership: head.membership)
         logReads = logReads.filter { $0.value.isApply(of: group.shard) == false }
+        if head.index <= group.raft.commit { return group.raft.compact(through: head.index) }
         guard
             group.raft.snapshotInstalled(
-                index: head.index, term: head.term, membership: head.membership, now: now, &raftEffects)
+                index: head.index, term: head.term, membership: head.membership,
+                hole: hole.map { max($0.from, head.index.next) }, now: now, &raftEffects)
         else { preconditionFailure("a snapshot that was wanted was not taken") }
     }
 

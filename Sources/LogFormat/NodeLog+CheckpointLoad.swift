@@ -85,12 +85,6 @@ extension NodeLog {
         events.append(.checkpointDamaged(section.shard, section.index))
     }
 
-    /// None of the shard's checkpoints is of any use; a new one may have the name of any of them.
-    public mutating func forgetCheckpoints(of shard: ShardID) {
-        precondition(checkpointLoads[slot(shard)] == nil, "checkpoints forgotten while one is read")
-        checkpoints[slot(shard)].removeAll()
-    }
-
     func checkpointPiece(
         _ token: UInt64, _ count: Int, _ result: DiskCompletion.Result, _ events: inout [LogEvent]
     ) {
@@ -210,6 +204,7 @@ extension NodeLog {
         let isOutline = checkpointLoads[slot]?.isOutline ?? false
         events.append(.checkpointDamaged(info.shard, info.index))
         checkpoints[slot].removeAll { $0 == info }
+        checkpoints[slot] = checkpoints[slot].filter { chain(slot, from: $0) != nil }
         emit(.close(.checkpoint(info.shard, info.index)), .read, .ignore, &ops)
         tryNewest(slot, isOutline: isOutline, &ops, &events)
     }

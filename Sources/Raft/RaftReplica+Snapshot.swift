@@ -25,10 +25,11 @@ extension RaftReplica {
     ///
     /// The log goes on after it. Where the log had other entries above `index`, their truncation comes as an effect; where
     /// it ended before, the next entry persisted leaves a gap that the snapshot covers.
+    /// - Parameter hole: the first entry above `index` that cannot be read, where the log goes on as it was.
     /// - Returns: false if this replica has committed that much already, or leads: the snapshot is not taken.
     @discardableResult
     public mutating func snapshotInstalled(
-        index: LogIndex, term snapshotTerm: Term, membership: Membership, now: MonotonicTime,
+        index: LogIndex, term snapshotTerm: Term, membership: Membership, hole: LogIndex? = nil, now: MonotonicTime,
         _ effects: inout [RaftEffect]
     ) -> Bool {
         guard halted == nil, role != .leader, index > commit else { return false }
@@ -47,7 +48,10 @@ extension RaftReplica {
         durability.covered(through: index)
         memberships.reset(to: membership, at: index)
         membershipChanged()
-        if let holeIndex, holeIndex <= index { liftHole(&effects) }
+        if let known = holeIndex, known <= index {
+            holeIndex = hole
+            if hole == nil { liftHole(&effects) }
+        }
         commit = index
         applied = max(applied, index)
         matched = max(matched, index)

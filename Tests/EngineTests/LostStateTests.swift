@@ -86,6 +86,35 @@ struct LostStateTests {
         #expect(cluster.leader(of: .directory) != nil, "the other groups work")
     }
 
+    @Test("or that never had one, in front of a damaged entry that no peer has any more (seed 3483)")
+    func holeThatNobodyFills() throws {
+        let scenario = try Scenario(shards: 1, configure: SnapshotTests.small)
+        let cluster = scenario.cluster
+        let victim = try SnapshotTests.follower(cluster)
+        let machine = cluster.machine(victim)
+        // It writes no checkpoint, so that its log begins at the first entry when those of the others do not any more.
+        machine.disk.fails = {
+            if case .write(.checkpointTemporary, _, _) = $0 { true } else { false }
+        }
+        let old = scenario.payment(9001, from: 0, to: 1)
+        _ = try #require(scenario.decide(old))
+        let kept = try SnapshotTests.expired(scenario, without: victim)
+        #expect(machine.disk.names.contains(.segment(1)) && !machine.has("segment expired"))
+        cluster.kill(victim)
+        machine.disk.fails = { _ in false }
+        let flipped = old.withBytes { machine.disk.flipBit(where: Array($0.prefix(48))) }
+        #expect(flipped)
+        machine.log = []
+        cluster.start(victim)
+        let level = cluster.reaches(cluster.isLevel && machine.engine?.repairs.isEmpty == true, within: 30_000)
+        #expect(level && machine.has("damaged records") && machine.has("snapshot in force") && cluster.hashesAgree)
+        cluster.run(milliseconds: 1_000)
+        scenario.operate(.transferLeadership(shard: ShardID(1), to: victim), shard: ShardID(1))
+        let leads = cluster.reaches(cluster.leader(of: ShardID(1)) == victim)
+        #expect(leads, "nothing keeps it from leading any more")
+        for (payment, decision) in kept.suffix(5) { #expect(scenario.decide(payment)?.index == decision.index) }
+    }
+
     @Test("of the directory: nobody is told that there are no participants")
     func directory() throws {
         let (scenario, victim, _) = try trimmed()
