@@ -3,7 +3,7 @@ import ClearingModel
 /// The transaction index of one business day: extendible hashing (Fagin, Nievergelt, Pippenger, Strong, TODS 1979)
 /// over pages of 256 slots.
 ///
-///     fingerprint ── top 12 bits ──► one of 64 regions ── low bits ──► page ── bits 32…36 ──► line of 8 slots
+///     fingerprint ── top 12 bits ──► one of 64 regions ── low bits ──► page ── bits 32…37 ──► line of 4 slots
 ///
 /// An insertion splits at most a few pages and doubles at most one region's small directory, so there is no stall at
 /// any size. The regions take unequal shares of the fingerprints, region i in proportion to 2^(i/64): equal shares
@@ -14,10 +14,10 @@ public final class IndexPartition {
     static let pageBytes = 4_096
     static let slotsPerPage = 256
     static let regionCount = 64
-    /// 128 bytes: two cache lines, which most machines fetch together.
-    static let slotsPerLine = 8
+    /// One cache line: a look-up waits for memory once, and in a full line a second time.
+    static let slotsPerLine = 4
     /// A page splits when neither a fingerprint's own line nor the ones behind it, this many in all, have a free slot.
-    static let probeLimit = 8
+    static let probeLimit = 16
 
     /// One region: a directory of pages. An entry is a page's address (a multiple of 4,096) plus its depth; 0 = no
     /// page yet.
@@ -118,9 +118,7 @@ public final class IndexPartition {
         for offset in stride(from: 0, to: slots.count, by: MemoryLayout<IndexSlot>.size) {
             let fingerprint = UInt64(littleEndian: slots.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
             guard let page = reader.page(fingerprint) else { continue }
-            let line = page + Self.line(fingerprint)
-            // Both cache lines of the index line.
-            sum ^= line[0].word ^ line[4].word
+            sum ^= page[Self.line(fingerprint)].word
         }
         touched ^= sum
     }
@@ -158,7 +156,15 @@ public final class IndexPartition {
 
     /// First slot of the line where a fingerprint belongs.
     @inline(__always)
-    static func line(_ fingerprint: UInt64) -> Int { Int(truncatingIfNeeded: (fingerprint >> 32) & 31) &* 8 }
+    static func line(_ fingerprint: UInt64) -> Int { Int(truncatingIfNeeded: (fingerprint >> 32) & 63) &* slotsPerLine }
+
+    /// Where a look-up reads on behind a line: in the next one if this one is full.
+    @inline(__always)
+    static func after(_ line: UnsafePointer<IndexSlot>) -> UnsafePointer<IndexSlot> {
+        let next = UInt(bitPattern: line) &+ 64
+        let wrapped = next & 0xFFF == 0 ? next &- UInt(pageBytes) : next
+        return line[3].word == 0 ? line : UnsafePointer(bitPattern: wrapped)!
+    }
 
     /// Linear probing line by line; every line is filled from its front, so a free slot ends the search.
     @inline(__always)

@@ -10,6 +10,7 @@ final class RecordScratch {
     /// Where each fingerprint's partition says on which page it belongs.
     let entries: Storage<UnsafePointer<UInt>>
     let noEntry = Storage<UInt>(repeating: 0, count: 1)
+    let noLine = Storage<IndexSlot>(repeating: IndexSlot(fingerprint: 0, word: 0), count: IndexPartition.slotsPerLine)
     /// First slot of the line where each fingerprint belongs.
     let lines: Storage<UnsafePointer<IndexSlot>>
     /// Row of the record's day; −1 = not open.
@@ -22,7 +23,7 @@ final class RecordScratch {
 
     init() {
         entries = Storage(repeating: UnsafePointer(noEntry.base), count: Self.blockSize)
-        lines = Storage(repeating: UnsafePointer(fresh.base), count: Self.blockSize)
+        lines = Storage(repeating: UnsafePointer(noLine.base), count: Self.blockSize)
         let nothing = DayRow(
             day: 0, start: 0, reader: IndexPartition().reader, fresh: fresh.base, freshCount: 0, freshDigest: 0)
         days = Storage(repeating: nothing, count: Limits.maximumOpenDays)
@@ -255,7 +256,7 @@ extension ShardLedger {
         let dayRows = scratch.dayRows.base
         let days = scratch.days.base
         let fingerprint = fingerprint
-        let nowhere = UnsafePointer(scratch.fresh.base)
+        let noLine = UnsafePointer(scratch.noLine.base)
         let noEntry = UnsafePointer(scratch.noEntry.base)
         let count = range.count
         var i = 0
@@ -275,14 +276,18 @@ extension ShardLedger {
         i = 0
         while i < count {
             let page = IndexPartition.page(entries[i].pointee)
-            lines[i] = page.map { UnsafePointer($0 + IndexPartition.line(fingerprints[i])) } ?? nowhere
+            lines[i] = page.map { UnsafePointer($0 + IndexPartition.line(fingerprints[i])) } ?? noLine
             i &+= 1
         }
         var touched: UInt64 = 0
         i = 0
         while i < count {
-            // Both cache lines of the index line.
-            touched ^= lines[i][0].word ^ lines[i][4].word
+            touched ^= lines[i].pointee.word
+            i &+= 1
+        }
+        i = 0
+        while i < count {
+            touched ^= IndexPartition.after(lines[i]).pointee.word
             i &+= 1
         }
         scratch.touched ^= touched
