@@ -107,6 +107,16 @@ public struct BenchCase: Hashable, Sendable {
         load.requestsPerShard = requestsPerShard
         load.window = window
         load.credits = credits
-        load.journalAfterwards = true
+        load.journalKept = Int(expectedPayments(seconds: warmUp + seconds))
+    }
+
+    /// Payments that the whole load will have sent, if not more.
+    private func expectedPayments(seconds: Double) -> Double {
+        switch offer {
+        case .maximum: seconds * (batch > 1 ? 1_200_000 : 700_000)
+        case .rate(let rate), .kills(let rate): seconds * rate
+        case .step(let from, let to): seconds * max(from, to)
+        case .payments(let count): Double(count)
+        }
     }
 }

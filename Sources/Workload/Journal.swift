@@ -83,22 +83,39 @@ final class KeptJournal {
     private static let chunkCount = 16_384
     private var full: [[End]] = []
     private var open: [End] = []
+    /// Empty, with memory that the system has given already.
+    private var spare: [[End]] = []
+
+    /// - Parameter payments: how many are expected; more are taken.
+    init(payments: Int) {
+        let nothing = End(
+            id: TransactionID(debtor: ParticipantID(0), instructing: ParticipantID(0), day: BusinessDay(rawValue: 0), sequence: 0),
+            result: .unknown)
+        spare.reserveCapacity(payments / Self.chunkCount + 1)
+        for _ in 0..<payments / Self.chunkCount + 1 {
+            var chunk = [End](repeating: nothing, count: Self.chunkCount)
+            chunk.removeAll(keepingCapacity: true)
+            spare.append(chunk)
+        }
+    }
 
     @inline(__always)
     func append(_ completion: Completion) {
-        if open.count == Self.chunkCount {
-            full.append(open)
-            open = []
-        }
-        if open.isEmpty { open.reserveCapacity(Self.chunkCount) }
+        if open.count == Self.chunkCount { next() }
         open.append(End(id: completion.id, result: completion.result))
+    }
+
+    private func next() {
+        full.append(open)
+        open = spare.popLast() ?? []
+        open.reserveCapacity(Self.chunkCount)
     }
 
     /// Writes everything, and gives its memory back on the way.
     func write(to file: LineFile, slots: SlotMap) {
         var format = JournalFormat()
         full.append(open)
-        open = []
+        (open, spare) = ([], [])
         for index in full.indices {
             for end in full[index] {
                 format.append(end.id, end.result, shard: slots.route(end.id), to: &file.buffer)

@@ -22,7 +22,7 @@ public enum LoadRunner {
         defer { try? group.syncShutdownGracefully() }
         let loop = group.next()
         let finished = loop.makePromise(of: LoadResult.self)
-        let kept = configuration.journalAfterwards && journal != nil ? KeptJournal() : nil
+        let kept = journal == nil ? nil : configuration.journalKept.map { KeptJournal(payments: $0) }
         let files = Confined((journal, series, kept))
         loop.execute {
             do {

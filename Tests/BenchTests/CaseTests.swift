@@ -60,7 +60,7 @@ struct CaseTests {
         for one in BenchCase.all {
             var load = try Self.load()
             one.configure(&load, seconds: 20)
-            #expect(load.connections == one.connections && load.batch == one.batch && load.journalAfterwards)
+            #expect(load.connections == one.connections && load.batch == one.batch && load.journalKept != nil)
             switch one.name {
             case "single-max": #expect(load.plan == .maximum(seconds: 25) && load.warmUpSeconds == 5 && load.batch == 1)
             case "single-80k": #expect(load.plan == .rate(80_000, seconds: 25))

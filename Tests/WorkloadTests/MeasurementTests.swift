@@ -85,7 +85,7 @@ struct MeasurementTests {
         defer { try? cluster.stop() }
         var configuration = try Self.bureau(cluster, .rate(20_000, seconds: 1))
         configuration.journalPath = "/tmp/suanpan-load-\(getpid())-kept.journal"
-        configuration.journalAfterwards = true
+        configuration.journalKept = 0
         defer { unlink(configuration.journalPath!) }
         let result = try LoadRunner.run(configuration)
         let lines = LoadRunnerTests.lines(configuration.journalPath!)
