@@ -62,7 +62,11 @@ struct DiskPerformer: ~Copyable {
             try check(suanpan_reserve_space(try file(name), bytes), "cannot reserve \(bytes) bytes for", name)
         case .fill(let name, let offset, let count): try fill(name, offset, count)
         case .write(let name, let offset, let slabs): try write(name, offset, slabs)
-        case .sync(let name): try check(suanpan_sync_data(try file(name)), "fdatasync of", name)
+        case .sync(let name):
+            let file = try file(name)
+            try check(suanpan_sync_data(file), "fdatasync of", name)
+            // Nobody reads a checkpoint before the next start: the page cache has better uses for the memory.
+            if !name.isSegment { posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) }
         case .read(let name, let offset, let count): return .bytes(try read(name, offset, count))
         case .size(let name):
             var state = stat()
