@@ -89,7 +89,8 @@ final class KeptJournal {
     /// - Parameter payments: how many are expected; more are taken.
     init(payments: Int) {
         let nothing = End(
-            id: TransactionID(debtor: ParticipantID(0), instructing: ParticipantID(0), day: BusinessDay(rawValue: 0), sequence: 0),
+            id: TransactionID(
+                debtor: ParticipantID(0), instructing: ParticipantID(0), day: BusinessDay(rawValue: 0), sequence: 0),
             result: .unknown)
         spare.reserveCapacity(payments / Self.chunkCount + 1)
         for _ in 0..<payments / Self.chunkCount + 1 {
