@@ -113,7 +113,7 @@ public struct BenchCase: Hashable, Sendable {
     /// Payments that the whole load will have sent, if not more.
     private func expectedPayments(seconds: Double) -> Double {
         switch offer {
-        case .maximum: seconds * (batch > 1 ? 1_200_000 : 700_000)
+        case .maximum: min(seconds * (window == 1 ? 5_000 : batch > 1 ? 1_200_000 : 700_000), 50_000_000)
         case .rate(let rate), .kills(let rate): seconds * rate
         case .step(let from, let to): seconds * max(from, to)
         case .payments(let count): Double(count)

@@ -23,42 +23,47 @@ extension Engine {
     /// Asks leaders for what replicas here lack. Asked again until it is there.
     func askForStates() {
         for group in held where group.lacksState {
-            askForState(group, reaching: group.raft.firstIndex.previous)
+            askForState(group)
         }
     }
 
-    private func askForState(_ group: Group, reaching: LogIndex) {
-        guard incoming?.shard != group.shard, let leader = group.raft.leader, leader.node != me.node else { return }
+    /// The state has to reach the log's start, and past all holes: inside one the terms are guesses.
+    private func askForState(_ group: Group) {
+        guard incoming == nil, let leader = group.raft.leader, leader.node != me.node else { return }
+        let start = group.raft.firstIndex.previous
+        let reaching = max(start, log.holes(of: group.shard).last?.through ?? start)
         let wanted = SnapshotReply(shard: group.shard, status: .wanted, id: 0, received: reaching.rawValue)
         sendFrame(.snapshotReply, to: leader.node) { wanted.encode(into: &$0) }
     }
 
     /// A peer does not have the entries that fill a hole. Where it is the leader, and apply stands in front of the hole, they are
-    /// gone from its log for good: only a state from behind them helps.
+    /// gone from its log for good, or will be there when it is asked again: only a state from behind them helps in the first case, and
+    /// does no harm in the other.
     func notRepaired(_ group: Group, from: LogIndex, by node: NodeID) {
-        guard node == group.raft.leader?.node, let hole = holeInFront(of: group), hole.from == from else { return }
-        askForState(group, reaching: hole.through)
+        guard node == group.raft.leader?.node, holeInFront(of: group)?.from == from else { return }
+        askForState(group)
     }
 
-    /// The hole that apply waits for, whose first entry is known to be committed.
+    /// The hole that apply waits for. Whether its entries are committed the leader knows, that sends only what it has applied.
     private func holeInFront(of group: Group) -> IndexRange? {
-        log.holes(of: group.shard).first.flatMap {
-            $0.from == group.applied.next && $0.from <= group.commit ? $0 : nil
-        }
+        log.holes(of: group.shard).first.flatMap { $0.from == group.applied.next ? $0 : nil }
     }
 
-    /// Whether a snapshot of this place, which the log reaches, can be the state that the log is applied to.
-    func restores(_ head: SnapshotHead, _ group: Group) -> Bool {
-        guard head.index <= group.raft.commit, log.term(of: group.shard, at: head.index) == head.term else {
-            return false
-        }
-        return group.lacksState || holeInFront(of: group).map { head.index >= $0.through } ?? false
+    /// A follower says that it needs a state that reaches as far as that.
+    func wanted(_ shard: ShardID, reaching: LogIndex, by replica: ReplicaID) {
+        guard let group = group(shard), group.isLeader, reaching <= group.applied else { return }
+        group.raft.heardOfLostState(at: replica)
+        sendSnapshot(of: group, to: replica, reaching: reaching)
     }
 
-    /// The state is there: `group` has it, and its log goes on from there.
-    func stateRestored(_ group: Group) {
-        group.raft.stateRestored(&raftEffects)
-        Site.stateRestored.reached()
-        notice(.notice, "state restored", [("shard", "\(group.shard)"), ("index", "\(group.applied)")])
+    /// Whether a state of this place brings the replica forward, and its log can go on behind it: it is beyond what is known to
+    /// be committed, or the log holds the very entry. Inside a hole it does not know.
+    func fits(_ head: SnapshotHead, _ group: Group) -> Bool {
+        guard !group.isLeader, group.raft.halted == nil, head.index > group.applied,
+            !log.holes(of: group.shard).contains(where: { $0.from <= head.index && head.index < $0.through })
+        else { return false }
+        if head.index > group.raft.commit { return true }
+        return log.term(of: group.shard, at: head.index) == head.term
+            && (group.lacksState || holeInFront(of: group).map { head.index >= $0.through } ?? false)
     }
 }

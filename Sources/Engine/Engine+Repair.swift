@@ -29,7 +29,8 @@ extension Engine {
             ])
         guard let group = group(shard), from <= through, log.holes(of: shard).contains(where: { $0.from <= through })
         else { return }
-        group.raft.holeFound(at: from, &raftEffects)
+        // A lost table of a segment may hide entries on both sides of the log's start.
+        group.raft.holeFound(at: max(from, group.raft.firstIndex), &raftEffects)
         process(group)
     }
 

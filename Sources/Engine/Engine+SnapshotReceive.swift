@@ -137,9 +137,7 @@ extension Engine {
 
     /// Whether a snapshot would bring this replica forward.
     private func wants(_ head: SnapshotHead, _ group: Group) -> Bool {
-        !group.isLeader && group.raft.halted == nil && head.index > group.applied
-            && (head.index > group.raft.commit || restores(head, group))
-            && log.checkpoints(of: group.shard).allSatisfy { $0.index < head.index }
+        fits(head, group) && log.checkpoints(of: group.shard).allSatisfy { $0.index < head.index }
     }
 
     /// Makes a checkpoint of the received snapshot, behind a checkpoint of the same group that is on its way there.
@@ -162,16 +160,18 @@ extension Engine {
         let head = incoming.first.head
         // The index part of a checkpoint to come covers what this replica applied since its own last one, which is more
         // than what it gains behind the snapshot: overlaps are harmless.
-        guard !group.isLeader, group.raft.halted == nil, head.index > group.applied,
-            head.index > group.raft.commit || restores(head, group)
-        else { return dropOvertaken() }
+        guard fits(head, group) else { return dropOvertaken() }
+        let isRestored = group.lacksState
         beginLog(of: group, behind: head)
         switch (machine, group) {
         case (.clearing(let ledger), let group as ClearingGroup): group.install(ledger, head)
         case (.directory(let directory), let group as DirectoryGroup): group.install(directory, head)
         default: preconditionFailure("a snapshot of another kind of group")
         }
-        if group.lacksState { stateRestored(group) }
+        if isRestored {
+            Site.stateRestored.reached()
+            notice(.notice, "state restored", [("shard", "\(group.shard)"), ("index", "\(head.index)")])
+        }
         process(group)
         self.incoming = nil
         metrics.snapshotsInstalled += 1
@@ -182,15 +182,20 @@ extension Engine {
 
     /// The group's log begins behind the snapshot now.
     private func beginLog(of group: Group, behind head: SnapshotHead) {
+        // Some of a hole may be repaired, which Raft hears when all of it is.
+        if group.raft.holeIndex != nil { group.raft.correct(log.known(of: group.shard)) }
         let isKept = log.term(of: group.shard, at: head.index) == head.term
-        let hole = isKept ? log.holes(of: group.shard).first { $0.through > head.index } : nil
+        let rest = isKept ? log.holes(of: group.shard).first { $0.through > head.index } : nil
+        let hole = rest.map { max($0.from, head.index.next) }
         log.appendLogStart(shard: group.shard, index: head.index, term: head.term, membership: head.membership)
         logReads = logReads.filter { $0.value.isApply(of: group.shard) == false }
-        if head.index <= group.raft.commit { return group.raft.compact(through: head.index) }
+        if head.index <= group.raft.commit {
+            return group.raft.stateRestored(
+                through: head.index, membership: head.membership, hole: hole, &raftEffects)
+        }
         guard
             group.raft.snapshotInstalled(
-                index: head.index, term: head.term, membership: head.membership,
-                hole: hole.map { max($0.from, head.index.next) }, now: now, &raftEffects)
+                index: head.index, term: head.term, membership: head.membership, hole: hole, now: now, &raftEffects)
         else { preconditionFailure("a snapshot that was wanted was not taken") }
     }
 

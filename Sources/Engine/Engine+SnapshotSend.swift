@@ -156,8 +156,8 @@ extension Engine {
 
     /// The follower's word on the snapshot.
     func receive(_ reply: SnapshotReply, from replica: ReplicaID) {
-        if reply.status == .wanted, let group = group(reply.shard) {
-            return sendSnapshot(of: group, to: replica, reaching: LogIndex(reply.received))
+        if reply.status == .wanted {
+            return wanted(reply.shard, reaching: LogIndex(reply.received), by: replica)
         }
         guard let outgoing, outgoing.id == reply.id, outgoing.shard == reply.shard, outgoing.follower == replica
         else { return }

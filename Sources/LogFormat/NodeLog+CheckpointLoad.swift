@@ -79,7 +79,9 @@ extension NodeLog {
     public mutating func distrustCheckpoint(
         _ section: CheckpointSection, ops: inout [DiskOperation], events: inout [LogEvent]
     ) {
-        checkpoints[slot(section.shard)].removeAll { $0.index == section.index }
+        let slot = slot(section.shard)
+        checkpoints[slot].removeAll { $0.index == section.index }
+        dropBrokenChains(slot)
         // A later checkpoint may take its name: nobody may read on in the old file then.
         emit(.close(.checkpoint(section.shard, section.index)), .read, .ignore, &ops)
         events.append(.checkpointDamaged(section.shard, section.index))
@@ -98,15 +100,19 @@ extension NodeLog {
     private mutating func tryNewest(
         _ slot: Int, isOutline: Bool, _ ops: inout [DiskOperation], _ events: inout [LogEvent]
     ) {
-        for info in checkpoints[slot] {
-            if let chain = chain(slot, from: info) {
-                checkpointLoads[slot] = CheckpointLoad(chain: chain, isOutline: isOutline)
-                readHeader(slot, chain[0], &ops)
-                return
-            }
+        dropBrokenChains(slot)
+        if let info = checkpoints[slot].first, let chain = chain(slot, from: info) {
+            checkpointLoads[slot] = CheckpointLoad(chain: chain, isOutline: isOutline)
+            return readHeader(slot, chain[0], &ops)
         }
         checkpointLoads[slot] = nil
         events.append(isOutline ? .checkpointOpened(shards[slot], nil) : .checkpointLoaded(shards[slot], nil))
+    }
+
+    /// With a file goes every checkpoint that continues it: nobody can restore from that, and it must not stand in the way of one
+    /// that comes from a peer.
+    private mutating func dropBrokenChains(_ slot: Int) {
+        checkpoints[slot] = checkpoints[slot].filter { chain(slot, from: $0) != nil }
     }
 
     private mutating func readHeader(_ slot: Int, _ info: CheckpointInfo, _ ops: inout [DiskOperation]) {
@@ -197,14 +203,13 @@ extension NodeLog {
         }
     }
 
-    /// A file of the chain cannot be read: it is forgotten, and with it every checkpoint that continues it.
+    /// A file of the chain cannot be read: it is forgotten.
     private mutating func passOver(
         _ slot: Int, _ info: CheckpointInfo, _ ops: inout [DiskOperation], _ events: inout [LogEvent]
     ) {
         let isOutline = checkpointLoads[slot]?.isOutline ?? false
         events.append(.checkpointDamaged(info.shard, info.index))
         checkpoints[slot].removeAll { $0 == info }
-        checkpoints[slot] = checkpoints[slot].filter { chain(slot, from: $0) != nil }
         emit(.close(.checkpoint(info.shard, info.index)), .read, .ignore, &ops)
         tryNewest(slot, isOutline: isOutline, &ops, &events)
     }

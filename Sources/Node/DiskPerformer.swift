@@ -65,7 +65,7 @@ struct DiskPerformer: ~Copyable {
         case .sync(let name):
             let file = try file(name)
             try check(suanpan_sync_data(file), "fdatasync of", name)
-            // Nobody reads a checkpoint before the next start: the page cache has better uses for the memory.
+            // Only a start and a snapshot read a checkpoint again: the page cache has better uses for the memory.
             if !name.isSegment { posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) }
         case .read(let name, let offset, let count): return .bytes(try read(name, offset, count))
         case .size(let name):

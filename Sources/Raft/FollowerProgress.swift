@@ -54,6 +54,8 @@ struct FollowerProgress: Sendable {
     var clock: ClockSample?
     /// It may have forgotten votes and acknowledgements, and counts for nothing until that is settled.
     var isInDoubt = false
+    /// When it last said that its state is lost.
+    var stateWantedAt: MonotonicTime?
     /// The doubt last heard of, and the end of this leader's log then.
     var doubt: (name: RaftMessage.Doubt, since: LogIndex)?
     /// The follower left the membership with this entry, and is kept only until it has learned so.

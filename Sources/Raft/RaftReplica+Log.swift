@@ -147,6 +147,7 @@ extension RaftReplica {
     /// More became durable: tell the leader.
     mutating func acknowledgeDurable(_ effects: inout [RaftEffect]) {
         if role == .follower, acknowledgeable > lastAcknowledged { acknowledge(&effects) }
+        if holeIndex != nil { trimCache() }
     }
 
     // MARK: - Memory
@@ -157,8 +158,9 @@ extension RaftReplica {
         for follower in followers where follower.state == .probe || follower.state == .replicate {
             matchedByAll = min(matchedByAll, follower.match)
         }
-        // Without a state nothing is applied, for as long as a snapshot takes; the log on disk has it all.
-        let limit = fence.contains(.noState) ? durability.index : min(applied, durability.index)
+        // Without a state, or in front of a hole, nothing is applied for as long as that takes; the log on disk has it all.
+        let isStuck = holeIndex != nil || fence.contains(.noState)
+        let limit = isStuck ? durability.index : min(applied, durability.index)
         log.trimCache(
             upTo: limit, freely: role == .leader ? matchedByAll : .zero,
             keepingBytes: role == .leader ? Limits.entryCacheBytes : Limits.entryCacheBytes / 8)

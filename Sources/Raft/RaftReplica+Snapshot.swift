@@ -19,6 +19,29 @@ extension RaftReplica {
         log.compact(through: index)
         durability.covered(through: index)
         applied = max(applied, index)
+        // It changes nothing that is in force; but what the log no longer has cannot be corrected any more.
+        _ = memberships.commit(through: index)
+    }
+
+    /// The state up to `index` is in place, which this replica knows to be committed: the log goes on behind it.
+    ///
+    /// - Parameter hole: the first entry above `index` that cannot be read.
+    public mutating func stateRestored(
+        through index: LogIndex, membership: Membership, hole: LogIndex?, _ effects: inout [RaftEffect]
+    ) {
+        guard halted == nil else { return }
+        compact(through: index)
+        memberships.reset(to: membership, at: index)
+        membershipChanged()
+        fence.remove(.noState)
+        passHole(through: index, next: hole, &effects)
+        finish(&effects)
+    }
+
+    /// A follower said that it has no state: until it is silent about that it is no target of a transfer.
+    public mutating func heardOfLostState(at replica: ReplicaID) {
+        guard let position = followers.firstIndex(where: { $0.replica == replica }) else { return }
+        followers[position].stateWantedAt = now
     }
 
     /// A leader's snapshot is durable here: the state up to `index` is in place.
@@ -48,10 +71,8 @@ extension RaftReplica {
         durability.covered(through: index)
         memberships.reset(to: membership, at: index)
         membershipChanged()
-        if let known = holeIndex, known <= index {
-            holeIndex = hole
-            if hole == nil { liftHole(&effects) }
-        }
+        fence.remove(.noState)
+        passHole(through: index, next: hole, &effects)
         commit = index
         applied = max(applied, index)
         matched = max(matched, index)
@@ -59,12 +80,6 @@ extension RaftReplica {
         acknowledge(&effects)
         finish(&effects)
         return true
-    }
-
-    /// The state that the log goes on from is there again, up to an entry that this log holds.
-    public mutating func stateRestored(_ effects: inout [RaftEffect]) {
-        fence.remove(.noState)
-        finish(&effects)
     }
 
     // MARK: - Holes
@@ -84,10 +99,22 @@ extension RaftReplica {
     /// - Parameter known: terms and memberships as the repaired log has them. What recovery told of a hole were guesses.
     public mutating func holeRepaired(_ known: KnownLog, _ effects: inout [RaftEffect]) {
         guard halted == nil else { return }
+        correct(known)
+        liftHole(&effects)
+    }
+
+    /// Takes over what the log knows by now of entries that recovery had to guess.
+    public mutating func correct(_ known: KnownLog) {
         log.correct(known.termRuns, through: known.lastIndex)
         memberships.correct(known.configurationEntries, through: known.lastIndex)
         membershipChanged()
-        liftHole(&effects)
+    }
+
+    /// The log begins behind `index` now: a hole below that is none, and `next` is the first that is left.
+    private mutating func passHole(through index: LogIndex, next: LogIndex?, _ effects: inout [RaftEffect]) {
+        guard let known = holeIndex, known <= index else { return }
+        holeIndex = next
+        if next == nil { liftHole(&effects) }
     }
 
     private mutating func liftHole(_ effects: inout [RaftEffect]) {

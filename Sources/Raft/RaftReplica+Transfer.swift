@@ -60,6 +60,7 @@ extension RaftReplica {
         for follower in followers {
             guard memberships.current.isVoter(follower.replica), wanted == nil || wanted == follower.replica,
                 follower.state == .probe || follower.state == .replicate, !follower.isInDoubt,
+                follower.stateWantedAt.map({ now - $0 >= .seconds(3) }) ?? true,
                 now - follower.lastHeard < Limits.electionTimeoutMinimum, hasFitClock(follower)
             else { continue }
             if best.map({ follower.match > $0.match }) ?? true { best = follower }

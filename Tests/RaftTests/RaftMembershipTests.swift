@@ -153,6 +153,37 @@ struct RaftMembershipTests {
         #expect(raft.membership == two && raft.fence.isEmpty)
     }
 
+    @Test(
+        "a state from behind a hole: its membership is in force, and a hole behind it keeps the fence",
+        arguments: [3, 6])
+    func stateBehindAHole(at place: UInt64) {
+        let (three, two) = (
+            Membership(voters: [replica(1), replica(2), replica(3)]), Membership(voters: [replica(1), replica(3)])
+        )
+        // Known to be committed up to 4; entries 2 and 8 are lost, and nobody knows any more that 2 changed the membership.
+        let state = RecoveredState(
+            hardState: HardState(term: Term(1), vote: nil, commit: LogIndex(4)), membership: three,
+            termRuns: [TermRun(firstIndex: LogIndex(1), term: Term(1))], lastIndex: LogIndex(9))
+        var raft = RaftReplica(
+            group: TestCluster.group, me: replica(1), recovered: state, preferred: nil, seed: 1, now: MonotonicTime(1))
+        var effects: [RaftEffect] = []
+        raft.holeFound(at: LogIndex(2), &effects)
+        let index = LogIndex(place)
+        if index <= raft.commit {
+            raft.stateRestored(through: index, membership: two, hole: LogIndex(8), &effects)
+        } else {
+            raft.snapshotInstalled(
+                index: index, term: Term(1), membership: two, hole: LogIndex(8), now: MonotonicTime(2), &effects)
+        }
+        #expect(raft.membership == two && raft.firstIndex == index.next && raft.lastIndex == LogIndex(9))
+        #expect(raft.fence == .noCampaign && raft.holeIndex == LogIndex(8))
+        raft.holeRepaired(
+            KnownLog(
+                termRuns: [TermRun(firstIndex: index.next, term: Term(1))], configurationEntries: [],
+                lastIndex: LogIndex(9)), &effects)
+        #expect(raft.membership == two && raft.fence.isEmpty)
+    }
+
     @Test("a leader that finds a hole in its log hands over at once")
     func holeInLeader() {
         let cluster = Self.busy()

@@ -281,6 +281,17 @@ struct ScenarioTests {
         #expect(late.contains { $0.decision != nil && $0.took > 500_000 })
     }
 
+    @Test("a checkpoint of a broken chain does not stand in the way of a leader's state (seed 4573)")
+    func brokenChain() {
+        let story = Story(World(parameters: .drawn(seed: 4573)))
+        #expect(story.result.violation == nil, "\(story.result.violation.map { "\($0)" } ?? "")")
+        let lost = story.lines("state lost; ")
+        let restored = story.lines("state restored ")
+        #expect(
+            !lost.isEmpty
+                && lost.allSatisfy { one in restored.contains { $0.node == one.node && $0.shard == one.shard } })
+    }
+
     @Test("a damaged entry that no peer has any more is passed by a leader's state (seed 3483)")
     func holeThatNobodyFills() {
         let story = Story(World(parameters: .drawn(seed: 3483)))
