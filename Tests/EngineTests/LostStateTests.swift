@@ -42,7 +42,8 @@ struct LostStateTests {
         // What it has now is its own: another start needs nobody, and with one other it is a majority that knows everything.
         cluster.kill(victim, power: true)
         cluster.start(victim)
-        cluster.run(milliseconds: 1_000)
+        // For three seconds after it last asked it is no target of a transfer.
+        cluster.run(milliseconds: 4_000)
         let again = cluster.reaches(cluster.isLevel, within: 20_000)
         #expect(again && cluster.hashesAgree && cluster.machine(victim).engine?.metrics.statesLost == 0)
         scenario.operate(.transferLeadership(shard: ShardID(1), to: victim), shard: ShardID(1))
@@ -108,7 +109,8 @@ struct LostStateTests {
         cluster.start(victim)
         let level = cluster.reaches(cluster.isLevel && machine.engine?.repairs.isEmpty == true, within: 30_000)
         #expect(level && machine.has("damaged records") && machine.has("snapshot in force") && cluster.hashesAgree)
-        cluster.run(milliseconds: 1_000)
+        // For three seconds after it last asked it is no target of a transfer.
+        cluster.run(milliseconds: 4_000)
         scenario.operate(.transferLeadership(shard: ShardID(1), to: victim), shard: ShardID(1))
         let leads = cluster.reaches(cluster.leader(of: ShardID(1)) == victim)
         #expect(leads, "nothing keeps it from leading any more")

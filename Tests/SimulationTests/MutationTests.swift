@@ -20,10 +20,10 @@ struct MutationTests {
         KnownBug(mutation: "dropCreditCursor", seed: 2, foundBy: ["EqualStates"]),
         KnownBug(mutation: "trimUncommitted", seed: 2, foundBy: ["LedgerModel"]),
         KnownBug(mutation: "forgetVote", seed: 1, foundBy: ["VoteOnce"]),
-        KnownBug(mutation: "repairTruncates", seed: 394, foundBy: ["Liveness"]),
+        KnownBug(mutation: "repairTruncates", seed: 712, foundBy: ["LeaderCompleteness", "Liveness"]),
         KnownBug(mutation: "cutBelowSynced", seed: 1, foundBy: ["NothingGoesBack", "DurableRecords"]),
         KnownBug(mutation: "applyUncommitted", seed: 1, foundBy: ["CommittedOnMajority"]),
-        KnownBug(mutation: "changeMembershipEarly", seed: 59, foundBy: ["MembershipAfterCommit"]),
+        KnownBug(mutation: "changeMembershipEarly", seed: 16, foundBy: ["MembershipAfterCommit"]),
         KnownBug(mutation: "keepIncarnation", seed: 6, foundBy: ["DurableRecords"]),
     ]
 
