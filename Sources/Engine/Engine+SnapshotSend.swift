@@ -23,7 +23,7 @@ final class OutgoingSnapshot {
     let id: UInt64
     /// What the log must keep entries behind.
     var index: LogIndex
-    /// The follower's log goes on from here: an older state is of no use to it.
+    /// An older state than of this entry is of no use to the follower.
     let reaching: LogIndex
     /// `nil` until the checkpoint is open.
     var content: OpenCheckpoint?
@@ -54,7 +54,7 @@ final class OutgoingSnapshot {
 extension Engine {
     /// Raft found that a follower needs what the log no longer has, or the follower that its state is lost. Asked again every
     /// second for as long as it is so.
-    /// - Parameter reaching: where the follower's own log begins, if that is of use.
+    /// - Parameter reaching: an older state than of this entry is of no use to the follower.
     func sendSnapshot(of group: Group, to follower: ReplicaID, reaching: LogIndex = .zero) {
         guard outgoing == nil, !isOpeningSnapshot, group.isLeader,
             let peer = peers.first(where: { $0.node == follower.node }), peer.incarnation == follower.incarnation,

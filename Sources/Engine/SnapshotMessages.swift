@@ -84,7 +84,7 @@ struct SnapshotReply {
         case installed = 1
         /// Not wanted, not now, or not whole; the leader asks again later.
         case refused = 2
-        /// This replica's state is lost. `received` is where its log starts: an older state is of no use. `id` is 0.
+        /// This replica needs a state that reaches `received`: its log's start, and past all its holes. `id` is 0.
         case wanted = 3
     }
 

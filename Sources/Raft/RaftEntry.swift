@@ -92,7 +92,7 @@ public struct Fence: OptionSet, Hashable, Sendable {
     /// any more; the node has to come back with a new incarnation.
     public static let quarantined = Fence(rawValue: 4)
     /// No whole checkpoint covers the log's start: the log is all there, and the replica votes and acknowledges as any,
-    /// but has nothing to apply it to, so it does not campaign until `RaftReplica.stateRestored`.
+    /// but has nothing to apply it to, so it does not campaign until `stateRestored` or `snapshotInstalled`.
     public static let noState = Fence(rawValue: 8)
     /// What recovery finds again for as long as it is so: not written down.
     public static let evident: Fence = [.noCampaign, .noState]
