@@ -48,6 +48,13 @@ extension ClearingNode: SecureConnectionDelegate {
             refusedHandshakes += 1
             logger.warning(
                 "connection refused: \(reason)", metadata: ["from": .string(connection.remoteAddress)])
+        } else if reason == .silence {
+            logger.warning(
+                "connection lost: \(reason)",
+                metadata: [
+                    "from": .string(connection.remoteAddress),
+                    "uris": .string(connection.peer?.uris.joined(separator: " ") ?? "?"),
+                ])
         }
         let id = ConnectionID(connection.token)
         if connections[id] === connection {

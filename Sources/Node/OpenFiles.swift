@@ -32,6 +32,9 @@ struct OpenFiles: ~Copyable {
         }
         let file = openat(directory, name.description, O_RDWR | O_CLOEXEC | (create ? O_CREAT : 0), 0o600)
         guard file >= 0 else { return .failure(Failure(code: errno)) }
+        // After a failed sync the page cache may hold what the device never got, as pages that count as written: a start that read them
+        // would vouch for what the next power cut takes. What is dirty stays, and is synced.
+        if !create { posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED) }
         if entries.count >= Self.limit, let oldest = entries.min(by: { $0.value.lastUse < $1.value.lastUse }) {
             close(oldest.key)
         }

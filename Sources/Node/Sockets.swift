@@ -14,6 +14,9 @@ public struct SocketSettings: Sendable {
     public var readBytes = 256 << 10
     /// How long a connection may take to stand.
     public var connectTimeout = TimeAmount.seconds(1)
+    /// How long a peer may take nothing off a connection that is full, or a quiet one may answer no probe, until the kernel ends it.
+    /// A machine that lost its power says no goodbye, and a client that never reads would hold its answers for ever.
+    public var patience = TimeAmount.seconds(30)
 
     public init() {}
 
@@ -30,7 +33,21 @@ public struct SocketSettings: Sendable {
             value: .init(low: TLSBuffers.ciphertextBytes / 2, high: TLSBuffers.ciphertextBytes))
         if let sendBuffer { try options.setOption(.socketOption(.so_sndbuf), value: sendBuffer) }
         if let receiveBuffer { try options.setOption(.socketOption(.so_rcvbuf), value: receiveBuffer) }
+        try options.setOption(.tcpOption(.userTimeout), value: Int(patience.nanoseconds / 1_000_000))
+        let seconds = Int(patience.nanoseconds / 1_000_000_000)
+        try options.setOption(.socketOption(.so_keepalive), value: 1)
+        try options.setOption(.tcpOption(.keepAliveIdle), value: max(1, seconds / 2))
+        try options.setOption(.tcpOption(.keepAliveInterval), value: max(1, seconds / 6))
     }
+}
+
+extension NIOBSDSocket.Option {
+    /// Milliseconds that sent bytes may stay without an acknowledgement, and a receive window at zero; for keep-alive probes as well,
+    /// where it takes the place of their number (tcp(7), `TCP_USER_TIMEOUT`).
+    static let userTimeout = Self(rawValue: TCP_USER_TIMEOUT)
+    /// Seconds without a byte before the first probe, and between probes.
+    static let keepAliveIdle = Self(rawValue: TCP_KEEPIDLE)
+    static let keepAliveInterval = Self(rawValue: TCP_KEEPINTVL)
 }
 
 /// Why a node cannot listen, or a connection does not stand.

@@ -52,11 +52,11 @@ extension SecureConnection {
 
     public func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard phase != .closed else { return }
+        switch (error as? IOError)?.errnoCode {
         // A reset by the peer is what a killed process looks like.
-        if let io = error as? IOError, io.errnoCode == ECONNRESET || io.errnoCode == EPIPE {
-            end(pendingEnd ?? .tls(.truncated))
-        } else {
-            end(.socket("\(error)"))
+        case ECONNRESET, EPIPE: end(pendingEnd ?? .tls(.truncated))
+        case ETIMEDOUT: end(.silence)
+        default: end(.socket("\(error)"))
         }
     }
 

@@ -27,6 +27,8 @@ public enum ConnectionEnd: Error, Hashable, Sendable, CustomStringConvertible {
     case aborted
     /// Refused or broken by TLS: see the error's text. `truncated` is a peer that vanished, killed perhaps.
     case tls(TLSError)
+    /// The peer's kernel answered nothing for too long, or its process took nothing.
+    case silence
     /// The socket failed.
     case socket(String)
 
@@ -35,6 +37,7 @@ public enum ConnectionEnd: Error, Hashable, Sendable, CustomStringConvertible {
         case .goodbye: "closed"
         case .aborted: "aborted by this side"
         case .tls(let error): error.description
+        case .silence: "the peer took nothing or answered nothing for too long"
         case .socket(let text): text
         }
     }

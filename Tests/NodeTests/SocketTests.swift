@@ -14,6 +14,7 @@ private final class Echo: SecureConnectionDelegate {
     let events: Collector<String>
     let echoes: Bool
     var greeting: [UInt8] = []
+    var reads = true
     var onClosed: () -> Void = {}
 
     init(_ events: Collector<String>, echoes: Bool) {
@@ -25,7 +26,9 @@ private final class Echo: SecureConnectionDelegate {
         events.add("established \(peer.roles(in: cluster)[0])")
         let from = connection.remoteAddress.prefix { $0 != ":" }
         if echoes { events.add("from \(from)") }
+        if !reads { connection.pauseReading() }
         connection.send([.bytes(greeting)])
+        connection.flush()
     }
     func connection(_ connection: SecureConnection, received bytes: UnsafeRawBufferPointer) {
         if echoes { connection.send([.bytes(Array(bytes))]) } else { events.add("received \(bytes.count)") }
@@ -60,12 +63,16 @@ private final class World {
         client = try TLSContext(role: .client, credentials: TLSCredentials(authority: authority, issued: peer))
     }
 
-    func listen(_ address: String, _ port: Int, _ events: Collector<String>) {
+    func listen(
+        _ address: String, _ port: Int, greeting: [UInt8] = [], settings: SocketSettings = SocketSettings(),
+        _ events: Collector<String>
+    ) {
         Listener.bind(
-            on: loop, address: address, port: port,
+            on: loop, address: address, port: port, settings: settings,
             accept: { [self] in
-                let made = try SecureConnection(
-                    context: server, buffers: buffers, delegate: Echo(events, echoes: true))
+                let echo = Echo(events, echoes: true)
+                echo.greeting = greeting
+                let made = try SecureConnection(context: server, buffers: buffers, delegate: echo)
                 accepted.append(made)
                 return made
             },
@@ -79,12 +86,16 @@ private final class World {
             })
     }
 
-    func connect(_ address: String, _ port: Int, from local: String, greeting: [UInt8], _ events: Collector<String>) {
+    func connect(
+        _ address: String, _ port: Int, from local: String, greeting: [UInt8] = [], reads: Bool = true,
+        _ events: Collector<String>
+    ) {
         connector = Connector(
             on: loop, address: address, port: port, from: local, seed: 1,
             make: { [self] in
                 let echo = Echo(events, echoes: false)
                 echo.greeting = greeting
+                echo.reads = reads
                 echo.onClosed = { [weak self] in self?.connector?.ended() }
                 return try SecureConnection(context: client, buffers: buffers, delegate: echo)
             },
@@ -102,6 +113,16 @@ struct SocketTests {
         let loop = group.next()
         let world = try loop.submit { NIOLoopBound(try World(loop: loop), eventLoop: loop) }.wait()
         try body(world, loop)
+    }
+
+    /// A file of the kernel, which has no size and comes page by page.
+    private func kernelTable(_ path: String) -> String {
+        let file = open(path, O_RDONLY)
+        defer { close(file) }
+        var bytes: [UInt8] = []
+        var page = [UInt8](repeating: 0, count: 65_536)
+        while case let count = read(file, &page, page.count), count > 0 { bytes += page[..<count] }
+        return String(decoding: bytes, as: UTF8.self)
     }
 
     private func port(_ events: Collector<String>) throws -> Int {
@@ -151,6 +172,47 @@ struct SocketTests {
             #expect(atClient.all.last == "closed closed")
             #expect(atServer.wait { $0.last == "closed closed" }.last == "closed closed")
             #expect(try loop.submit { world.value.connector?.state }.wait() == .idle)
+        }
+    }
+
+    @Test func aPeerThatTakesNothingLosesItsConnection() throws {
+        try onLoop { world, loop in
+            let (atServer, atClient) = (Collector<String>(), Collector<String>())
+            let impatient = {
+                var settings = SocketSettings()
+                settings.patience = .seconds(1)
+                return settings
+            }()
+            let greeting = [UInt8](repeating: 7, count: 64 << 20)
+            try loop.submit { world.value.listen("127.77.1.1", 0, greeting: greeting, settings: impatient, atServer) }
+                .wait()
+            let port = try port(atServer)
+            try loop.submit {
+                world.value.connect("127.77.1.1", port, from: "127.77.1.2", reads: false, atClient)
+            }.wait()
+            let events = atServer.wait { $0.contains { $0.hasPrefix("closed") } }
+            #expect(events.last == "closed \(ConnectionEnd.silence)")
+            try loop.submit { world.value.connector?.unwant() }.wait()
+        }
+    }
+
+    @Test func aQuietPeerIsProbed() throws {
+        try onLoop { world, loop in
+            let (atServer, atClient) = (Collector<String>(), Collector<String>())
+            try loop.submit { world.value.listen("127.77.1.1", 0, atServer) }.wait()
+            let port = try port(atServer)
+            try loop.submit { world.value.connect("127.77.1.1", port, from: "127.77.1.2", atClient) }.wait()
+            _ = atServer.wait { $0.contains { $0.hasPrefix("established") } }
+            // Timer 2 of an established connection is its next probe, in hundredths of a second (proc_net_tcp.rst).
+            let local = "01014D7F:" + String(port, radix: 16, uppercase: true)
+            var timer: [Substring] = []
+            for _ in 0..<1_000 where timer.first != "02" {
+                usleep(10_000)
+                let rows = kernelTable("/proc/net/tcp").split(separator: "\n").map { $0.split(separator: " ") }
+                timer = rows.first { $0[1] == local && $0[3] == "01" }?[5].split(separator: ":") ?? []
+            }
+            #expect(timer.first == "02")
+            #expect(try #require(timer.last.flatMap { Int($0, radix: 16) }) <= 1_500)
         }
     }
 
