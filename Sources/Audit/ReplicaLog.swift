@@ -91,11 +91,11 @@ struct ReplicaLog {
             hint = max(hint, record.index)
         case .truncation:
             guard record.index > 0 else { return false }
-            truncate(from: record.index)
+            truncate(from: record.index, after: record.previousTerm)
             doubt(previousTerm: record.previousTerm)
         case .entry:
-            guard plausible(record), record.index > base else { return false }
-            if record.index <= last { truncate(from: record.index) }
+            guard plausible(record), record.index > startIndex else { return false }
+            if record.index <= last { truncate(from: record.index, after: record.previousTerm) }
             guard fill(through: record.index - 1) else { return false }
             doubt(previousTerm: record.previousTerm)
             refs.append(EntryRef(record, segment: segment))
@@ -125,10 +125,14 @@ struct ReplicaLog {
         return true
     }
 
-    private mutating func truncate(from index: UInt64) {
+    /// - Parameter previousTerm: of the entry before `index`.
+    private mutating func truncate(from index: UInt64, after previousTerm: UInt64) {
         guard index <= last else { return }
         refs.removeLast(Int(min(last - index + 1, UInt64(refs.count))))
         memberships.removeAll { $0.index >= index && $0.index > startIndex }
+        // What it voids may stand in segments that are gone.
+        if index <= base { (base, baseTerm) = (index - 1, previousTerm) }
+        floor = min(floor, base)
     }
 
     /// Adds holes so that the log ends at `index`.
@@ -163,10 +167,10 @@ struct ReplicaLog {
         }
         let stays = newLast > index || index < base || (index <= last && self.term(index) == term)
         if stays {
-            if newLast < last { truncate(from: max(newLast, base) + 1) }
+            if newLast < last { truncate(from: max(newLast, base) + 1, after: record.previousTerm) }
             guard fill(through: newLast) else { return false }
         } else {
-            truncate(from: max(index, base) + 1)
+            truncate(from: max(index, base) + 1, after: term)
             memberships.removeAll { $0.index > index }
             // Entries that the installed snapshot covers stay readable only as far as they were known to be committed.
             var above = last

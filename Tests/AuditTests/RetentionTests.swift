@@ -156,6 +156,33 @@ struct RetentionTests {
         #expect(report.verdict == .valid, "\(report.table)")
     }
 
+    /// Found as seed 260: an entry that took the place of a void one was said to contradict the log.
+    @Test func whatATruncationVoidsMayStandInASegmentThatIsGone() {
+        let cluster = cluster(seed: 14)
+        let shard = ShardID(2)
+        let stray = RaftEntry(
+            index: cluster.indexes[2].next, term: cluster.term, kind: .data,
+            payload: Slab([UInt8](repeating: 1, count: 300)))
+        cluster.nodes[0].change { $0.append([stray], shard: shard) }
+        cluster.settle()
+        // The next segment opens with the void entry as the log's last one.
+        let segment = cluster.nodes[0].log.lastAddress.segment
+        while cluster.nodes[0].log.lastAddress.segment == segment {
+            let records = cluster.records(1, 30)
+            cluster.commit(1) { for record in records { $0.append(record) } }
+            cluster.settle()
+        }
+        cluster.term = Term(2)
+        cluster.nodes[0].change { $0.appendTruncate(shard: shard, from: stray.index, term: Term(2)) }
+        cluster.noop(shard)
+        for _ in 0..<10 { cluster.round() }
+        expire(cluster)
+        cluster.journal = []
+        for _ in 0..<10 { cluster.round() }
+        let report = cluster.audit()
+        #expect(report.verdict == .valid, "\(report.table)")
+    }
+
     @Test func aBackfilledEntryThatDiffersIsFound() {
         let cluster = cluster(seed: 13)
         cluster.replace(2)
