@@ -36,7 +36,7 @@ public enum Site: Int, CaseIterable, Sendable {
     case damageFound
     /// The table of a sealed segment was lost and made anew from its groups.
     case tableRebuilt
-    /// The newest checkpoint of a shard was damaged; the one before it was used.
+    /// A checkpoint turned out damaged when it was read, and one before it is read instead.
     case olderCheckpointUsed
     /// A checkpoint reaches beyond its log: a crash came between a snapshot's checkpoint and the log's new start, for example.
     case checkpointAheadOfLog
@@ -59,7 +59,7 @@ public enum Site: Int, CaseIterable, Sendable {
     case fingerprintCollision
     /// A duplicate's record was read from a peer, as it is not here.
     case recordFetchedFromPeer
-    /// A credit batch came again after it had been applied.
+    /// A credit batch came again after it had been applied, and is confirmed again.
     case creditBatchRepeated
     /// The same, after both its source and its destination had got another leader.
     case creditBatchRepeatedAfterFailovers

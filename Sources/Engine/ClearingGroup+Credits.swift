@@ -45,16 +45,16 @@ extension ClearingGroup {
         let slot = Int(batch.source.rawValue)
         switch ledger.admission(of: batch, after: incoming[slot].staged) {
         case .alreadyApplied:
+            // Staged is not applied yet, and not confirmed before it is.
+            guard batch.number <= ledger.incomingCursor(from: batch.source).number else { return }
             Site.creditBatchRepeated.reached()
             if batch.number <= incoming[slot].inherited, let leader = engine.leaders[slot],
                 leader.term > batch.sourceTerm
             {
                 Site.creditBatchRepeatedAfterFailovers.reached()
             }
-            if batch.number <= ledger.incomingCursor(from: batch.source).number {
-                incoming[slot].owesConfirmation = true
-                mayOweCredits = true
-            }
+            incoming[slot].owesConfirmation = true
+            mayOweCredits = true
         case .apply, .waitsForDirectory, .mismatch:
             guard incoming[slot].waiting.count < Limits.maximumUnconfirmedBatches else { return }
             incoming[slot].staged = batch.cursor

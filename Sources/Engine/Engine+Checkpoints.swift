@@ -93,7 +93,6 @@ extension Engine {
     /// broken. During the start there is no group yet, and what is restored continues the checkpoint that was chosen.
     func checkpointDamaged(_ shard: ShardID, _ index: LogIndex) {
         metrics.damagedRecords += 1
-        Site.olderCheckpointUsed.reached()
         notice(.error, "checkpoint damaged; an earlier one is used", [("shard", "\(shard)"), ("index", "\(index)")])
         guard let group = group(shard) else { return }
         group.nextStandsAlone = true

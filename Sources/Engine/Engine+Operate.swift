@@ -41,7 +41,8 @@ extension Engine {
                 answer = OperateReply(.unknownNode, message: "node \(replica.node) holds no replica of shard \(shard)")
                 break
             }
-            if group.raft.membership.voters.contains(replica) {
+            // Of one that is not committed the next leader may know nothing.
+            if group.raft.committedMembership.voters.contains(replica) {
                 answer = OperateReply(.done)
             } else {
                 group.replacement = Replacement(new: replica, startedAt: now)
@@ -72,6 +73,7 @@ extension Engine {
         }) {
             change = .remove(old)
         } else if membership.voters.contains(new) {
+            guard group.raft.committedMembership.voters.contains(new) else { return }
             group.replacement = nil
             Site.replicaReplaced.reached()
             notice(.notice, "replica replaced", [("shard", "\(group.shard)"), ("replica", "\(new)")])

@@ -23,6 +23,8 @@ extension Engine {
         case .persistEntries(let entries, let sequence):
             remember(log.append(entries, shard: group.shard), group, sequence)
         case .persistTruncate(let from, let term, let sequence):
+            // What goes may leave the replica in doubt, and that must be durable no later.
+            saveFence(of: group)
             remember(log.appendTruncate(shard: group.shard, from: from, term: term), group, sequence)
         case .persistHardState(let state, let sequence):
             remember(log.appendHardState(state, shard: group.shard), group, sequence)

@@ -42,7 +42,10 @@ extension Engine {
             }
             log.appendLogStart(shard: shard, index: .zero, term: .zero, membership: state.membership)
         }
-        if let info = checkpoint?.info { startBehind(info, &state, shard) }
+        if let info = checkpoint?.info {
+            startBehind(info, &state, shard)
+            findMembership(info, &state, shard)
+        }
         let membership =
             state.configurationEntries.last { $0.0 <= applied }?.1
             ?? (applied > state.snapshotIndex ? checkpoint?.info.membership : nil) ?? state.membership
@@ -111,6 +114,16 @@ extension Engine {
         state.configurationEntries = []
         state.holeIndex = nil
         state.fence.remove(.noCampaign)
+    }
+
+    /// The log's start lost its membership: the one that a checkpoint names was in force later, and was committed as well.
+    private func findMembership(_ info: CheckpointInfo, _ state: inout RecoveredState, _ shard: ShardID) {
+        guard state.membership == .empty, state.snapshotIndex > .zero else { return }
+        notice(.warning, "membership taken from the checkpoint", [("shard", "\(shard)"), ("index", "\(info.index)")])
+        state.membership = info.membership
+        state.configurationEntries.removeAll { $0.0 <= info.index }
+        log.appendLogStart(
+            shard: shard, index: state.snapshotIndex, term: state.snapshotTerm, membership: state.membership)
     }
 
     private func add(_ group: Group) {

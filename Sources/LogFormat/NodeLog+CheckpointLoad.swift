@@ -212,5 +212,6 @@ extension NodeLog {
         checkpoints[slot].removeAll { $0 == info }
         emit(.close(.checkpoint(info.shard, info.index)), .read, .ignore, &ops)
         tryNewest(slot, isOutline: isOutline, &ops, &events)
+        if checkpointLoads[slot] != nil { Site.olderCheckpointUsed.reached() }
     }
 }

@@ -79,10 +79,11 @@ extension NodeLog {
         _ header: RecordHeader, _ payload: Slab?, _ slot: Int, _ segment: UInt64, _ isReadable: Bool
     ) {
         noteHighest(slot, segment, header.index)
-        guard isReadable else { return }
-        tables[segment]?.add(header, slot: slot)
+        if isReadable { tables[segment]?.add(header, slot: slot) }
         guard header.index <= tails[slot].last else { return }
+        // The header tells the term, whatever became of the payload.
         tails[slot].setTerm(header.index, header.term)
+        guard isReadable else { return }
         #if SUANPAN_MUTATIONS
             if Mutation.active == .repairTruncates { truncate(slot, from: header.index.next) }
         #endif
@@ -190,14 +191,16 @@ extension NodeLog {
             if tails[slot].last < checkpoint.index {
                 // Applied and checkpointed before this log was durable: the log starts anew behind it.
                 Site.checkpointAheadOfLog.reached()
-                tails[slot].move(to: start, keepingSuffix: false)
-                indexes[slot].cut(from: committed.next)
+                // The term came with the state, and nobody was promised anything in it before it was durable.
+                if checkpoint.term > tails[slot].hard.term {
+                    tails[slot].hard.term = checkpoint.term
+                    tails[slot].hard.vote = nil
+                }
+                start.replaces(&tails[slot], &indexes[slot], from: committed.next)
             } else if checkpoint.index > tails[slot].start.index,
                 indexes[slot].gaps(after: tails[slot].start.index, through: checkpoint.index).count > 0
             {
-                // What the checkpoint covers is not needed to lead.
-                tails[slot].setTerm(checkpoint.index, checkpoint.term)
-                tails[slot].move(to: start, keepingSuffix: true)
+                passGaps(slot, to: start, committed)
             }
         }
         tails[slot].hard.commit = min(tails[slot].hard.commit, tails[slot].last)
@@ -205,6 +208,19 @@ extension NodeLog {
         written[slot] = ShardWritten(
             start: tail.start, hard: tail.hard, doubt: tail.doubt, doubtTerm: tail.doubtTerm, last: tail.last,
             lastTerm: tail.lastTerm)
+    }
+
+    /// What a checkpoint covers is not needed to lead, whether it can be read or not: the log starts behind it.
+    private mutating func passGaps(_ slot: Int, to start: LogStart, _ committed: LogIndex) {
+        let isGuess = guesses(of: slot).contains { $0.contains(start.index) }
+        guard isGuess || tails[slot].term(at: start.index) == start.term else {
+            // It holds another entry there: the checkpoint is a snapshot that came in its place.
+            return start.replaces(&tails[slot], &indexes[slot], from: committed.next)
+        }
+        // Whether what stands between is what was committed, nobody knows: it must not be given to a peer.
+        if isGuess { indexes[slot].remove(IndexRange(from: committed.next, through: start.index)) }
+        tails[slot].setTerm(start.index, start.term)
+        tails[slot].move(to: start, keepingSuffix: true)
     }
 
     /// What recovery tells of a shard.
@@ -227,7 +243,7 @@ extension NodeLog {
                 hardState: tail.hard, membership: tail.start.membership, snapshotIndex: tail.start.index,
                 snapshotTerm: tail.start.term, termRuns: runs, lastIndex: tail.last,
                 configurationEntries: tail.configurations.map { ($0.index, $0.membership) }, fence: fence,
-                holeIndex: holes.first?.from),
+                holeIndex: holes.first?.from, guessed: guesses(of: slot)),
             checkpoints: checkpoints[slot], lastOrdinal: lastOrdinal, holes: holes,
             firstReadable: indexes[slot].extents.first?.first)
     }

@@ -9,6 +9,14 @@ struct LogStart {
     var membership = Membership.empty
 }
 
+extension LogStart {
+    /// The log starts anew here; of what it held, what was committed may still be read.
+    func replaces(_ tail: inout ShardTail, _ index: inout ShardIndex, from uncommitted: LogIndex) {
+        tail.move(to: self, keepingSuffix: false)
+        index.cut(from: uncommitted)
+    }
+}
+
 /// The end of a shard's log as its appends left it, whether written or not.
 struct ShardTail {
     var start = LogStart()

@@ -118,11 +118,14 @@ public struct RecoveredState: Sendable {
     public var fence: Fence
     /// First index whose entry cannot be read, where `fence` holds `.noCampaign`.
     public var holeIndex: LogIndex?
+    /// Entries whose terms are guesses: those of holes. What stands right behind each, or ends the log there, is exact.
+    public var guessed: [Range<LogIndex>]
 
     public init(
         hardState: HardState = .initial, membership: Membership, snapshotIndex: LogIndex = .zero,
         snapshotTerm: Term = .zero, termRuns: [TermRun] = [], lastIndex: LogIndex = .zero,
-        configurationEntries: [(LogIndex, Membership)] = [], fence: Fence = [], holeIndex: LogIndex? = nil
+        configurationEntries: [(LogIndex, Membership)] = [], fence: Fence = [], holeIndex: LogIndex? = nil,
+        guessed: [Range<LogIndex>] = []
     ) {
         self.hardState = hardState
         self.membership = membership
@@ -133,6 +136,7 @@ public struct RecoveredState: Sendable {
         self.configurationEntries = configurationEntries
         self.fence = fence
         self.holeIndex = holeIndex
+        self.guessed = guessed
     }
 }
 
@@ -143,8 +147,14 @@ public struct KnownLog: Sendable {
     /// Memberships above the log's start, ascending.
     public var configurationEntries: [(LogIndex, Membership)]
     public var lastIndex: LogIndex
+    /// Entries whose terms are guesses, as in `RecoveredState`.
+    public var guessed: [Range<LogIndex>]
 
-    public init(termRuns: [TermRun], configurationEntries: [(LogIndex, Membership)], lastIndex: LogIndex) {
+    public init(
+        termRuns: [TermRun], configurationEntries: [(LogIndex, Membership)], lastIndex: LogIndex,
+        guessed: [Range<LogIndex>] = []
+    ) {
+        self.guessed = guessed
         self.termRuns = termRuns
         self.configurationEntries = configurationEntries
         self.lastIndex = lastIndex

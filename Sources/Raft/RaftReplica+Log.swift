@@ -32,6 +32,7 @@ extension RaftReplica {
         precondition(index > commit, "a committed entry would be voided")
         persistHardState(&effects)
         log.truncate(from: index)
+        guessed.removeAll { $0.lowerBound >= index }
         durability.truncate(from: index)
         Site.conflictTruncated.reached()
         if memberships.truncate(from: index) {
@@ -71,7 +72,12 @@ extension RaftReplica {
             entries = entries.dropFirst()
         }
         if previousIndex > commit, !matches(previousIndex, previousTerm) { return reject(from, message, &effects) }
-        while let first = entries.first, let known = log.term(at: first.index), known == first.term {
+        while let first = entries.first, let known = log.term(at: first.index) {
+            if let void = guesses(contradictedBy: first.index, first.term) {
+                giveUp(void, &effects)
+                return reject(from, message, &effects)
+            }
+            guard known == first.term || guesses(around: first.index) != nil else { break }
             entries = entries.dropFirst()
         }
         if let first = entries.first {
@@ -93,7 +99,8 @@ extension RaftReplica {
         #if SUANPAN_MUTATIONS
             if Mutation.active == .skipLogMatching { return index <= log.lastIndex }
         #endif
-        return log.term(at: index) == term
+        // Of a hole the leader has sent the entries before this one, which were passed over.
+        return guesses(around: index) != nil ? index <= matched : log.term(at: index) == term
     }
 
     /// A leader has another entry where one is committed here: nothing sound comes of going on.
@@ -104,7 +111,8 @@ extension RaftReplica {
     }
 
     private func reject(_ leader: ReplicaID, _ message: RaftMessage.Append, _ effects: inout [RaftEffect]) {
-        let hint = max(commit, log.lastIndex(upTo: message.previousIndex, termAtMost: message.previousTerm))
+        var hint = max(commit, log.lastIndex(upTo: message.previousIndex, termAtMost: message.previousTerm))
+        if let range = guesses(around: hint) { hint = range.lowerBound.previous }
         let reject = RaftMessage.AppendReject(
             previousIndex: message.previousIndex, hintIndex: hint, hintTerm: log.term(at: hint) ?? .zero)
         send(.appendReject(reject, followed), to: leader, &effects)

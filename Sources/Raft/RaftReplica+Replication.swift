@@ -28,7 +28,8 @@ extension RaftReplica {
 
     /// Clears what only a leader has.
     mutating func leaveLeadership(_ effects: inout [RaftEffect]) {
-        if log.lastIndex > commit { Site.steppedDownWithPipeline.reached() }
+        // More than the first entry of its term, which every leader has.
+        if log.lastIndex > max(commit, firstIndexOfTerm) { Site.steppedDownWithPipeline.reached() }
         followers = []
         transfer = nil
         clock = .unknown

@@ -1,6 +1,6 @@
 import ClearingModel
 
-// The log's start moves forward (compact), a follower that lacks what is gone gets a snapshot, and holes are repaired.
+// The log's start moves forward (compact), and a follower that lacks what is gone gets a snapshot.
 extension RaftReplica {
     /// Asks again for snapshots that are still missing, once a second each.
     mutating func askForSnapshots(_ effects: inout [RaftEffect]) {
@@ -17,6 +17,7 @@ extension RaftReplica {
         precondition(index <= commit, "only what is committed may be compacted")
         guard index > log.startIndex else { return }
         log.compact(through: index)
+        forgetGuesses(through: index)
         durability.covered(through: index)
         applied = max(applied, index)
         // It changes nothing that is in force; but what the log no longer has cannot be corrected any more.
@@ -60,6 +61,7 @@ extension RaftReplica {
         persistHardState(&effects)
         if log.term(at: index) == snapshotTerm {
             log.compact(through: index)
+            forgetGuesses(through: index)
         } else {
             if log.lastIndex > index {
                 durability.truncate(from: index.next)
@@ -67,6 +69,7 @@ extension RaftReplica {
             }
             _ = memberships.truncate(from: index.next)
             log.reset(to: index, term: snapshotTerm)
+            guessed = []
         }
         durability.covered(through: index)
         memberships.reset(to: membership, at: index)
@@ -80,47 +83,5 @@ extension RaftReplica {
         acknowledge(&effects)
         finish(&effects)
         return true
-    }
-
-    // MARK: - Holes
-
-    /// A damaged entry was found: from here on nothing at or past it is acknowledged, and this replica does not lead.
-    public mutating func holeFound(at index: LogIndex, _ effects: inout [RaftEffect]) {
-        guard halted == nil, index > log.startIndex else { return }
-        holeIndex = min(holeIndex ?? index, index)
-        fence.insert(.noCampaign)
-        if role == .leader { stepDown(&effects) }
-        if role != .follower { becomeFollower(term: term, leader: nil, &effects) }
-        finish(&effects)
-    }
-
-    /// Every damaged entry was repaired from a peer: the replica takes full part again.
-    ///
-    /// - Parameter known: terms and memberships as the repaired log has them. What recovery told of a hole were guesses.
-    public mutating func holeRepaired(_ known: KnownLog, _ effects: inout [RaftEffect]) {
-        guard halted == nil else { return }
-        correct(known)
-        liftHole(&effects)
-    }
-
-    /// Takes over what the log knows by now of entries that recovery had to guess.
-    public mutating func correct(_ known: KnownLog) {
-        log.correct(known.termRuns, through: known.lastIndex)
-        memberships.correct(known.configurationEntries, through: known.lastIndex)
-        membershipChanged()
-    }
-
-    /// The log begins behind `index` now: a hole below that is none, and `next` is the first that is left.
-    private mutating func passHole(through index: LogIndex, next: LogIndex?, _ effects: inout [RaftEffect]) {
-        guard let known = holeIndex, known <= index else { return }
-        holeIndex = next
-        if next == nil { liftHole(&effects) }
-    }
-
-    private mutating func liftHole(_ effects: inout [RaftEffect]) {
-        holeIndex = nil
-        fence.remove(.noCampaign)
-        acknowledgeDurable(&effects)
-        finish(&effects)
     }
 }

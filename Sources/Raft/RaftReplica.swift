@@ -72,8 +72,10 @@ public struct RaftReplica: Sendable {
     // Trust
     public internal(set) var fence: Fence
     public internal(set) var holeIndex: LogIndex?
-    /// What this start's doubt is called, as long as `fence` holds `.noVote`.
-    let doubt: RaftMessage.Doubt
+    /// Entries in holes whose terms recovery could only guess: nothing is decided by those (RaftReplica+Holes.swift).
+    var guessed: [Range<LogIndex>]
+    /// What the doubt is called, as long as `fence` holds `.noVote`: each has a name of its own.
+    var doubt: RaftMessage.Doubt
     public internal(set) var halted: HaltReason?
     /// The newest incarnation seen of every node.
     var incarnations: [ReplicaID] = []
@@ -133,6 +135,7 @@ public struct RaftReplica: Sendable {
         fence = recovered.fence
         holeIndex = recovered.fence.contains(.noCampaign) ? recovered.holeIndex : nil
         if let holeIndex { precondition(holeIndex > start, "a hole below the snapshot is none") }
+        guessed = replaced ? [] : recovered.guessed
 
         term = max(recovered.hardState.term, log.lastTerm)
         vote = recovered.hardState.vote

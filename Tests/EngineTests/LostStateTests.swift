@@ -55,6 +55,46 @@ struct LostStateTests {
         }
     }
 
+    @Test("whose log's start has lost its membership too takes that of its checkpoint, and may lead")
+    func lostMembership() throws {
+        let (scenario, victim, kept) = try trimmed()
+        let cluster = scenario.cluster
+        let membership = try #require(cluster.machine(victim).engine).membership(of: ShardID(1))
+        let encoded = membership.encoded()
+        let bytes = Array(encoded.bytes)
+        cluster.kill(victim)
+        let disk = cluster.machine(victim).disk
+        var damaged = 0
+        for name in disk.names {
+            guard case .segment = name else { continue }
+            disk.edit(name) { contents in
+                for at in contents.indices.dropLast(bytes.count)
+                where contents[at] == bytes[0] && contents[at..<at + bytes.count].elementsEqual(bytes) {
+                    contents[at] ^= 1
+                    damaged += 1
+                }
+            }
+        }
+        #expect(damaged > 0)
+        cluster.start(victim)
+        #expect(cluster.machine(victim).has("membership taken from the checkpoint"))
+        let level = cluster.reaches(cluster.isLevel, within: 20_000)
+        #expect(level && cluster.hashesAgree)
+        #expect(cluster.machine(victim).engine?.membership(of: ShardID(1)) == membership)
+        // It has all from its own disk; the leader has to hear of it too.
+        cluster.run(milliseconds: 1_000)
+        scenario.operate(.transferLeadership(shard: ShardID(1), to: victim), shard: ShardID(1))
+        let leads = cluster.reaches(cluster.leader(of: ShardID(1)) == victim)
+        #expect(leads)
+        for (payment, decision) in kept.suffix(5) { #expect(scenario.decide(payment)?.index == decision.index) }
+
+        // The new start says it for good.
+        cluster.kill(victim)
+        cluster.machine(victim).log = []
+        cluster.start(victim)
+        #expect(!cluster.machine(victim).has("membership taken from the checkpoint"))
+    }
+
     @Test("does not lead, also where it is one of two that are left; with the third, that has the state, all goes on")
     func doesNotLead() throws {
         let (scenario, victim, kept) = try trimmed()

@@ -20,9 +20,9 @@ private let one = ShardID(1)
         return harness
     }
 
-    private func write(_ index: UInt64, _ harness: inout LogHarness, alone: Bool = false) {
+    private func write(_ index: UInt64, _ harness: inout LogHarness, alone: Bool = false, term: UInt64 = 1) {
         harness.log.writeCheckpoint(
-            shard: one, index: LogIndex(index), term: Term(1), membership: LogHarness.membership,
+            shard: one, index: LogIndex(index), term: Term(term), membership: LogHarness.membership,
             content: CheckpointContent(
                 state: slab("state \(index) ", repeated: 900), index: [slab("del"), slab("ta \(index)")]),
             standsAlone: alone,
@@ -95,6 +95,8 @@ private let one = ShardID(1)
         let loaded = try #require(result)
         #expect(loaded.info.index == LogIndex(10))
         #expect(text(loaded.state).hasPrefix("state 10"))
+        // Found as seed 4573: what nobody can restore from must not stand in the way of a leader's snapshot.
+        #expect(harness.log.checkpoints(of: one).map(\.index) == [LogIndex(10)])
     }
 
     @Test func aDamagedHeaderIsReported() throws {
@@ -175,6 +177,54 @@ private let one = ShardID(1)
         #expect(after == (11...20).map { sample($0, 1) })
         let before = harness.readAll(one, from: LogIndex(1), through: LogIndex(5))
         #expect(before == (1...5).map { sample($0, 1) })
+    }
+
+    /// A crash came between a snapshot's checkpoint and the hard state of its term: nobody was told anything in that term.
+    @Test func aCheckpointOfALaterTermThanTheHardStatesBringsItsTerm() throws {
+        var harness = try withEntries(5)
+        harness.log.appendHardState(HardState(term: Term(1), vote: nil, commit: .zero), shard: one)
+        harness.settle()
+        write(9, &harness, alone: true, term: 5)
+        let recovered = try harness.recovered(one)
+        #expect(recovered.raft.snapshotIndex == LogIndex(9) && recovered.raft.hardState.term == Term(5))
+        let raft = RaftReplica(
+            group: one, me: ReplicaID(node: NodeID(1), incarnation: Incarnation(1)), recovered: recovered.raft,
+            preferred: nil, seed: 1, now: MonotonicTime(1))
+        #expect(raft.term == Term(5) && raft.fence.isEmpty)
+    }
+
+    /// The log of an old leader, 5 to 10 of term 3 and never committed; 5 is damaged.
+    private func uncommittedTail(damaged: [UInt64], checkpoint: UInt64, term: UInt64) throws -> LogHarness {
+        var harness = try withEntries(4)
+        harness.log.appendHardState(HardState(term: Term(3), vote: nil, commit: LogIndex(4)), shard: one)
+        harness.log.append((5...10).map { sample($0, 3) }, shard: one)
+        harness.settle()
+        write(checkpoint, &harness, alone: true, term: term)
+        harness.log.closeIdle(&harness.ops)
+        harness.settle()
+        for index in damaged {
+            let record = try #require(harness.disk.anatomy().entry(one, index))
+            harness.disk.flip(.segment(1), at: record.payloadOffset)
+        }
+        return harness
+    }
+
+    @Test func aSnapshotBehindAHoleReplacesALogThatHasAnotherEntryThere() throws {
+        var harness = try uncommittedTail(damaged: [5], checkpoint: 8, term: 5)
+        let recovered = try harness.recovered(one)
+        #expect(recovered.raft.snapshotIndex == LogIndex(8) && recovered.raft.snapshotTerm == Term(5))
+        #expect(recovered.raft.lastIndex == LogIndex(8), "9 and 10 follow another entry 8")
+        #expect(harness.readAll(one, from: LogIndex(6), through: LogIndex(7)) == nil, "they never were committed")
+        #expect(harness.readAll(one, from: LogIndex(1), through: LogIndex(4)) == (1...4).map { sample($0, 1) })
+    }
+
+    @Test func aSnapshotThatEndsInAHoleVouchesForNothingInFrontOfIt() throws {
+        var harness = try uncommittedTail(damaged: [7, 8, 9], checkpoint: 8, term: 5)
+        let recovered = try harness.recovered(one)
+        #expect(recovered.raft.snapshotIndex == LogIndex(8) && recovered.raft.lastIndex == LogIndex(10))
+        #expect(recovered.holes == [IndexRange(from: LogIndex(9), through: LogIndex(9))])
+        #expect(recovered.raft.guessed == [LogIndex(9)..<LogIndex(10)])
+        #expect(harness.readAll(one, from: LogIndex(5), through: LogIndex(6)) == nil)
     }
 
     @Test func aSnapshotReplacesALogThatDiffers() throws {

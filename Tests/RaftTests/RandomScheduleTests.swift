@@ -29,11 +29,17 @@ final class RandomSchedule {
     private let hostility: UInt64
     private let pace: UInt64
 
-    init(seed: UInt64) {
+    /// The one whose disk is damaged, if any is, and whether it was in doubt when it went down.
+    private let victim: ReplicaID?
+    private var isInDoubt = false
+    private(set) var damages = 0
+
+    init(seed: UInt64, damagesDisk: Bool = false) {
         random = SeededRandom(seed: seed)
         hostility = 1 + random.below(12)
         pace = 5 + random.below(60)
-        let size = [3, 3, 5, 1, 4][Int(random.below(5))]
+        let size = (damagesDisk ? [3, 3, 5, 3, 4] : [3, 3, 5, 1, 4])[Int(random.below(5))]
+        victim = damagesDisk ? replica(3) : nil
         let all = (1...UInt32(max(size, 3) + 1)).map { replica($0) }
         replicas = all
         cluster = TestCluster(voters: Array(all.prefix(size)), seed: seed, preferred: NodeID(2))
@@ -158,7 +164,7 @@ final class RandomSchedule {
 
     private func fault() {
         switch random.below(100) {
-        case 0..<20: crashOrRestart(pick(replicas))
+        case 0..<20: crashOrRestart(pick(replicas + (victim.map { [$0, $0] } ?? [])))
         case 20..<40: cut = chance(50) ? [] : cut.union([[pick(replicas), pick(replicas)]])
         case 40..<52:
             let (id, other) = (pick(replicas), pick(replicas))
@@ -169,7 +175,9 @@ final class RandomSchedule {
         case 80..<86: if let leader { cluster.transfer(leader.node.rawValue, to: nil) }
         case 86..<90: cluster.act(pick(replicas)) { $0.logSyncAge(.milliseconds(700), now: $1, &$2) }
         case 90..<94: for id in replicas { cluster.act(id) { $0.logSyncAge(.milliseconds(0), now: $1, &$2) } }
-        default: cluster.tick(pick(replicas), after: .milliseconds(random.below(900)))
+        default:
+            if let victim, chance(70) { return cluster.repair(victim) }
+            cluster.tick(pick(replicas), after: .milliseconds(random.below(900)))
         }
     }
 
@@ -203,14 +211,31 @@ final class RandomSchedule {
 
     private func crashOrRestart(_ id: ReplicaID) {
         if cluster.isUp(id) {
-            if chance(60) { cluster.crash(id, surviving: Int(random.below(3))) }
+            if chance(60) { crash(id) }
         } else {
             restart(id)
         }
     }
 
+    private func crash(_ id: ReplicaID) {
+        if id == victim { isInDoubt = cluster[id].fence.contains(.noVote) }
+        cluster.crash(id, surviving: Int(random.below(3)))
+    }
+
+    /// Part of the victim's log cannot be read any more.
+    private func damage(_ id: ReplicaID) {
+        let disk = cluster.nodes[cluster.position(id)].disk
+        let held = disk.lastIndex.rawValue - disk.snapshotIndex.rawValue
+        guard disk.hole == nil, held > 0 else { return }
+        let from = disk.snapshotIndex + Int(1 + random.below(held))
+        let through = min(from + Int(random.below(12)), disk.lastIndex)
+        damages += 1
+        cluster.damage(id, from...through)
+    }
+
     private func restart(_ id: ReplicaID) {
-        cluster.restart(id)
+        if id == victim, chance(50) { damage(id) }
+        cluster.restart(id, fence: id == victim && isInDoubt ? .noVote : [])
         // The commit index, and a term that was not durable yet, may start lower; from there they only rise again.
         commits[id] = cluster[id].commit
         terms[id] = cluster[id].term
@@ -220,7 +245,10 @@ final class RandomSchedule {
         let (id, membership) = (pick(replicas), cluster[leader].membership)
         let change: MembershipChange =
             membership.isLearner(id) ? .promote(id) : membership.contains(id) ? .remove(id) : .addLearner(id)
-        if case .remove = change, membership.voters.count <= 2 { return }
+        // Beside a replica that may not campaign a leader that removed itself, and fell, may be the only other one that has its newest
+        // entries; it campaigns no more (docs/decisions/0003-fault-budget.md).
+        if case .remove = change, victim != nil, id == leader { return }
+        if case .remove = change, membership.voters.count <= (victim == nil ? 2 : 3) { return }
         cluster.change(leader.node.rawValue, change)
     }
 
@@ -229,8 +257,19 @@ final class RandomSchedule {
         cut = []
         for id in replicas { cluster.act(id) { $0.logSyncAge(.milliseconds(0), now: $1, &$2) } }
         for id in replicas where !cluster.isUp(id) { restart(id) }
-        cluster.run(.seconds(4))
-        guard let leader = cluster.leader else { return fail("no leader after the faults ended") }
+        for _ in 0..<40 {
+            if let victim { cluster.repair(victim) }
+            cluster.run(.milliseconds(100))
+        }
+        guard let leader = cluster.leader else {
+            let states = cluster.nodes.map { node in
+                node.raft.map {
+                    "\(node.id) term \($0.term) last \($0.lastIndex)@\($0.lastTerm) commit \($0.commit) fence \($0.fence.rawValue) "
+                        + "voters \($0.membership.voters)"
+                } ?? "\(node.id) is down"
+            }
+            return fail("no leader after the faults ended: \(states.joined(separator: "; "))")
+        }
         guard case .accepted(let index, _) = cluster.propose(leader.node.rawValue, "after") else {
             return fail("new work is not accepted after the faults ended")
         }
@@ -261,5 +300,19 @@ struct RandomScheduleTests {
         }
         // A schedule in which nothing happens proves nothing.
         #expect(elections > 50 && entries > 500 && reads > 100)
+    }
+
+    @Test("the same where one disk loses parts of its log", arguments: 0..<32)
+    func damagedDisks(part: Int) {
+        var damages = 0
+        for seed in 0..<25 {
+            let seed = UInt64(part * 25 + seed + 1)
+            let schedule = RandomSchedule(seed: seed, damagesDisk: true)
+            for _ in 0..<4_000 where schedule.problems.isEmpty { schedule.step() }
+            if schedule.problems.isEmpty { schedule.heal() }
+            damages += schedule.damages
+            #expect(schedule.problems.isEmpty, "seed \(seed): \(schedule.problems)")
+        }
+        #expect(damages > 20)
     }
 }

@@ -145,8 +145,15 @@ final class TestCluster {
         guard isUp(id) else { return }
         // Writes before the snapshot complete before it does: one log thread.
         sync(id)
+        let disk = nodes[position(id)].disk
+        // As `Engine.fits` has it: in a hole nobody knows whether the log goes on behind the snapshot.
+        if let hole = disk.hole, hole.contains(index), index < hole.upperBound { return }
+        let goesOn = disk.term(at: index) == term
+        let rest = goesOn ? disk.hole.flatMap { $0.upperBound > index ? max($0.lowerBound, index.next) : nil } : nil
         let taken = act(id) { raft, now, effects in
-            raft.snapshotInstalled(index: index, term: term, membership: membership, now: now, &effects)
+            if disk.hole != nil { raft.correct(disk.known) }
+            return raft.snapshotInstalled(
+                index: index, term: term, membership: membership, hole: rest, now: now, &effects)
         }
         guard taken == true else { return }
         nodes[position(id)].disk.install(index, term, membership)
@@ -193,8 +200,40 @@ final class TestCluster {
 
     func sync(_ id: ReplicaID, _ count: Int = .max) {
         let position = position(id)
+        let hadHole = nodes[position].disk.hole != nil
         guard let sequence = nodes[position].disk.sync(count) else { return }
         act(id) { $0.persisted(through: sequence, now: $1, &$2) }
+        if hadHole { lookForHole(id) }
+    }
+
+    /// Damages part of a disk whose replica is down.
+    func damage(_ id: ReplicaID, _ range: ClosedRange<LogIndex>) { nodes[position(id)].disk.damage(range) }
+
+    /// Fills a hole as far as another replica that is up has committed what belongs there.
+    func repair(_ id: ReplicaID) {
+        while let raft = nodes[position(id)].raft, let index = nodes[position(id)].disk.hole?.lowerBound,
+            let entry = nodes.lazy.filter({ $0.id != id && $0.raft?.commit ?? .zero >= index })
+                .compactMap({ $0.disk.hole?.contains(index) ?? false ? nil : $0.disk.entry(at: index) }).first,
+            entry.term <= raft.term
+        {
+            nodes[position(id)].disk.repair(entry)
+            lookForHole(id)
+        }
+        // What nobody's log has any more only a state passes.
+        guard let hole = nodes[position(id)].disk.hole, let leader, leader != id,
+            nodes[position(leader)].applied >= hole.upperBound,
+            nodes[position(leader)].disk.snapshotIndex >= hole.lowerBound
+        else { return }
+        compact(leader)
+        let disk = nodes[position(leader)].disk
+        guard disk.snapshotIndex >= hole.upperBound else { return }
+        installSnapshot(at: id, index: disk.snapshotIndex, term: disk.snapshotTerm, membership: disk.membership)
+    }
+
+    /// The log tells when its last hole is gone.
+    private func lookForHole(_ id: ReplicaID) {
+        let disk = nodes[position(id)].disk
+        if disk.hole == nil { act(id) { $0.holeRepaired(disk.known, &$2) } }
     }
 
     func syncAll() { for node in nodes where node.raft != nil { sync(node.id) } }
