@@ -139,6 +139,9 @@ public final class LiveReplay {
         streams.numbers(from: Int(source.rawValue), to: Int(destination.rawValue))
     }
 
+    /// Whether a shard owes nobody credits that are not in a closed batch yet.
+    public func hasBatchedAll(_ shard: ShardID) -> Bool { shard.isDirectory || model(shard).openCredits.isEmpty }
+
     /// Whether a participant's limit or funding was ever lowered: only then may it owe more than it may use.
     public func wasLowered(_ participant: ParticipantID, in shard: ShardID) -> Bool {
         let row = model(shard).accountRows.find(UInt64(participant.rawValue))

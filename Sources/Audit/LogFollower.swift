@@ -71,6 +71,8 @@ public final class LogFollower {
     @exclusivity(unchecked) private var pending: [Group] = []
     /// Where the last group that is durable ends; zero where nobody knows.
     @exclusivity(unchecked) private var durableEnd = LogPlace(0)
+    /// By segment, ascending: where its last group ends that was seen to become durable.
+    @exclusivity(unchecked) private var durableEnds: [(segment: UInt64, end: UInt64)] = []
     @exclusivity(unchecked) private var reader: NodeReader?
     /// By shard: the last entry of the last scan.
     @exclusivity(unchecked) private var scannedThrough: [UInt64] = []
@@ -84,6 +86,9 @@ public final class LogFollower {
         votes = Array(repeating: DurableVote(), count: shardCount + 1)
     }
 
+    /// The first thing in this log that must not be, whether it was written or read; `nil` while there is none.
+    public var problem: String? { findings.problems.texts.first }
+
     // MARK: Following
 
     /// Something was written to a segment. Calls `body` with each record of it and the record's payload, whose bytes are
@@ -94,9 +99,11 @@ public final class LogFollower {
         segment: UInt64, offset: UInt64, _ parts: [UnsafeRawBufferPointer],
         _ body: (WrittenRecord, UnsafeRawBufferPointer) -> Void
     ) -> String? {
-        guard let head = parts.first, head.count >= GroupHeader.size else { return nil }
         let place = LogPlace(segment: segment, offset: Int(offset))
-        guard
+        if let last = durableEnds.last(where: { $0.segment == segment }), offset < last.end {
+            return "a write at \(place) overwrites what is durable up to \(last.end)"
+        }
+        guard let head = parts.first, head.count >= GroupHeader.size,
             let header = GroupHeader(head, at: place, cluster: cluster, replica: replica, fileSize: Int(UInt32.max)),
             GroupHeader.size + header.records * LogRecord.size <= head.count
         else { return nil }
@@ -139,6 +146,8 @@ public final class LogFollower {
                 apply(record, segment, pending[done].memberships.first { $0.slot == slot }?.voters)
             }
             durableEnd = LogPlace(segment: segment, offset: pending[done].place.offset + pending[done].length)
+            if durableEnds.last?.segment == segment { durableEnds.removeLast() }
+            durableEnds.append((segment, UInt64(durableEnd.offset)))
             done += 1
         }
         pending.removeFirst(done)
@@ -179,7 +188,10 @@ public final class LogFollower {
     public func restart(from files: any DataFiles, isIntact: Bool) {
         pending = []
         reader = nil
-        if !isIntact { durableEnd = LogPlace(0) }
+        if !isIntact {
+            durableEnd = LogPlace(0)
+            durableEnds = []
+        }
         votes = Array(repeating: DurableVote(), count: shardCount + 1)
         logs = Array(repeating: ReplicaLog(), count: shardCount + 1)
         guard let reader = scan(files) else { return }

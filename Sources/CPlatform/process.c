@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -61,4 +62,9 @@ pid_t suanpan_fork(int *output) {
         *output = ends[0];
     }
     return child;
+}
+
+void suanpan_limit_processor_time(unsigned seconds) {
+    struct itimerval timer = {.it_interval = {0, 0}, .it_value = {(time_t)seconds, 0}};
+    setitimer(ITIMER_PROF, &timer, NULL);
 }

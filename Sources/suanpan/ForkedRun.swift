@@ -13,7 +13,7 @@ final class ForkedRun {
     private var bytes: [UInt8] = []
 
     /// - Parameters:
-    ///   - limit: seconds after which the kernel ends the child (SIGALRM).
+    ///   - limit: seconds of processor time after which the kernel ends the child (SIGPROF).
     ///   - body: runs in the child; what it writes reaches the parent, and what it returns is the exit code.
     init?(limit: UInt32, _ body: () -> Int32) {
         var output: Int32 = -1
@@ -23,7 +23,7 @@ final class ForkedRun {
             signal(SIGINT, SIG_DFL)
             signal(SIGTERM, SIG_DFL)
             if suanpan_die_with_parent(parent) == 0 { _exit(1) }
-            alarm(limit)
+            suanpan_limit_processor_time(limit)
             _exit(body())
         }
         guard child > 0 else { return nil }

@@ -67,6 +67,9 @@ struct SimCommand: ParsableCommand {
         guard (seed != nil) != (count != nil || forever) else {
             throw ValidationError("say --seed S for one world, or --count N or --forever for a sweep")
         }
+        guard seed != nil || !verbose && without == nil else {
+            throw ValidationError("--verbose and --without are for one world: say --seed S")
+        }
         guard !shrink || seed != nil else { throw ValidationError("--shrink needs --seed") }
         guard (1...64).contains(workers) else { throw ValidationError("--workers: 1 to 64") }
         guard seconds >= 1, seconds <= 86_400 else { throw ValidationError("--seconds: 1 to 86400") }

@@ -58,7 +58,7 @@ struct SimRun {
         }
     }
 
-    /// Seconds of wall time after which one world counts as hung.
+    /// Seconds of processor time after which one world counts as hung: a stopped process, or a busy machine, is none.
     private static let patience: UInt32 = 300
     private static let mark = "\u{1}"
     /// As many as a world keeps itself.
@@ -74,7 +74,7 @@ struct SimRun {
             suanpan_keep_large_allocations()
             suanpan_skip_exclusivity_checks()
             for parameters in worlds {
-                alarm(patience)
+                suanpan_limit_processor_time(patience)
                 Console.out("\(mark)seed \(parameters.seed)")
                 let begun = suanpan_process_cpu_nanoseconds()
                 let world = World(parameters: parameters, omitting: omitted)
@@ -186,9 +186,10 @@ struct SimRun {
         }
         switch end {
         case .exited(0) where outcome.hash != nil: break
-        case .signalled(SIGALRM):
+        case .signalled(SIGPROF):
             outcome.violation = .init(
-                invariant: "Progress", details: "still running after \(Self.patience) s", isOfProcess: true)
+                invariant: "Progress", details: "still running after \(Self.patience) s of processor time",
+                isOfProcess: true)
         case .exited(let code):
             outcome.violation = .init(
                 invariant: "NoTrap", details: "the process ended with \(code)", trap: other.suffix(Self.lastEvents),

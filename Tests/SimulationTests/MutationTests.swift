@@ -15,15 +15,15 @@ struct MutationTests {
     private static let bound: UInt64 = 2_000
 
     static let bugs = [
-        KnownBug(mutation: "skipLogMatching", seed: 10, foundBy: ["CommittedNeverChanges"]),
+        KnownBug(mutation: "skipLogMatching", seed: 50, foundBy: ["CommittedNeverChanges"]),
         KnownBug(mutation: "acknowledgeBeforeSync", seed: 1, foundBy: ["CommittedOnMajority"]),
         KnownBug(mutation: "dropCreditCursor", seed: 2, foundBy: ["EqualStates"]),
         KnownBug(mutation: "trimUncommitted", seed: 2, foundBy: ["LedgerModel"]),
         KnownBug(mutation: "forgetVote", seed: 1, foundBy: ["VoteOnce"]),
-        KnownBug(mutation: "repairTruncates", seed: 712, foundBy: ["LeaderCompleteness", "Liveness"]),
+        KnownBug(mutation: "repairTruncates", seed: 394, foundBy: ["Liveness", "LeaderCompleteness"]),
         KnownBug(mutation: "cutBelowSynced", seed: 1, foundBy: ["NothingGoesBack", "DurableRecords"]),
         KnownBug(mutation: "applyUncommitted", seed: 1, foundBy: ["CommittedOnMajority"]),
-        KnownBug(mutation: "changeMembershipEarly", seed: 16, foundBy: ["MembershipAfterCommit"]),
+        KnownBug(mutation: "changeMembershipEarly", seed: 26, foundBy: ["MembershipAfterCommit"]),
         KnownBug(mutation: "keepIncarnation", seed: 6, foundBy: ["DurableRecords"]),
     ]
 

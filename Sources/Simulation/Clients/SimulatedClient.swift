@@ -20,6 +20,8 @@ final class SimulatedClient {
     /// Between a deadline and the turn in which the caller hears of it: a tick, the timer wheel's step, a turn.
     private static let grace: UInt64 = 50_000
     @exclusivity(unchecked) var workload: SimulatedWorkload
+    /// By token of a position read: how far its shard was told of when it was sent.
+    private var readsAfter: [UInt64: LogIndex] = [:]
 
     init(number: Int, world: World, recent: RecentPayments, seed: UInt64, isOperator: Bool = false) {
         self.number = number
@@ -146,9 +148,9 @@ final class SimulatedClient {
     private func submitMore(in world: World) {
         while core.hasRoom, let wish = workload.next(world.now, day: world.day) {
             world.trace.add(.submitted, at: world.now, node: number, wish.token)
-            let deadline = monotonic(world) + MonotonicTime.Span(nanoseconds: wish.patience * 1_000)
             switch wish.kind {
             case .submit(let instruction):
+                let deadline = monotonic(world) + MonotonicTime.Span(nanoseconds: wish.patience * 1_000)
                 world.checker.sent(client: number, instruction: instruction, at: world.checker.now)
                 if world.isHealing, world.checker.attempts(instruction.id) == 1 {
                     world.newWork.sent(to: world.topology.slots.route(instruction.id))
@@ -160,12 +162,24 @@ final class SimulatedClient {
                 var writer = WireWriter()
                 let shard = world.topology.slots.route(id)
                 Query.encode(request: 0, shard: shard, [id], into: &writer)
-                let taken = core.call(
-                    .query, body: Array(writer.bytes.dropFirst(FrameHeader.size)), to: .leader(shard),
-                    deadline: deadline, token: wish.token, now: monotonic(world), &out)
-                precondition(taken, "the core said it has room")
+                call(.query, Array(writer.bytes.dropFirst(FrameHeader.size)), shard, wish, in: world)
+            case .position(let participant):
+                var writer = WireWriter()
+                PositionRequest(participant: participant).encodeBody(into: &writer)
+                let shard = world.topology.slots.home(of: participant)
+                readsAfter[wish.token] = world.checker.told(of: shard)
+                call(.position, writer.bytes, shard, wish, in: world)
             }
         }
+    }
+
+    private func call(
+        _ type: FrameType, _ body: [UInt8], _ shard: ShardID, _ wish: SimulatedWorkload.Wish, in world: World
+    ) {
+        let deadline = monotonic(world) + MonotonicTime.Span(nanoseconds: wish.patience * 1_000)
+        let taken = core.call(
+            type, body: body, to: .leader(shard), deadline: deadline, token: wish.token, now: monotonic(world), &out)
+        precondition(taken, "the core said it has room")
     }
 
     private func ended(_ completion: Completion, in world: World) {
@@ -200,9 +214,20 @@ final class SimulatedClient {
 
     private func ended(_ call: CallCompletion, in world: World) {
         if isOperator { return world.officeEnded(call) }
-        guard let wish = workload.ended(call.token), case .query(let id) = wish.kind,
-            case .reply(.queryReply, let body) = call.result
-        else { return }
+        let after = readsAfter.removeValue(forKey: call.token)
+        guard let wish = workload.ended(call.token) else { return }
+        switch (wish.kind, call.result) {
+        case (.query(let id), .reply(.queryReply, let body)): told(id, body, wish, in: world)
+        case (.position(let participant), .reply(.positionReply, let body)):
+            guard let reply = body.withUnsafeBytes({ try? PositionReply.decode($0) }), let after else {
+                return world.fail("ReplyIsWellFormed", "a reply can be read", "position of \(participant)")
+            }
+            world.checker.positionRead(participant, reply, after: after)
+        default: break
+        }
+    }
+
+    private func told(_ id: TransactionID, _ body: [UInt8], _ wish: SimulatedWorkload.Wish, in world: World) {
         let decision = body.withUnsafeBytes { raw in
             (try? Decisions.decode(raw)).flatMap { $0.count == 1 ? $0[0] : nil }
         }

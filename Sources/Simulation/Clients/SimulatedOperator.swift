@@ -12,17 +12,19 @@ struct SimulatedOperator {
     var changesUnderWay = 0
     var nextToken: UInt64 = 1
     /// Orders to take a replica in, by token.
-    var replacements: [UInt64: (node: Int, shard: ShardID)] = [:]
-    /// By node and shard: whether the new incarnation is known to vote.
-    var takenIn: [Bool]
+    var replacements: [UInt64: (replica: ReplicaID, shard: ShardID)] = [:]
+    /// By node: groups whose leader has said that it counts the new incarnation among its voters.
+    private var takenIn: [(replica: ReplicaID, shards: [ShardID])?]
     var isChanging = false
+    /// Changes that do nobody harm keep coming.
+    var isRestoring = false
     /// The version that the last acknowledged change made.
     var version: DirectoryVersion = DirectoryVersion(0)
 
     init(parameters: WorldParameters, seed: UInt64) {
         self.parameters = parameters
         random = SeededRandom(seed: seed)
-        takenIn = Array(repeating: true, count: parameters.nodes * (parameters.shards + 1))
+        takenIn = Array(repeating: nil, count: parameters.nodes + 1)
         let poor = parameters.poorParticipants
         for number in 1...UInt32(parameters.participants) {
             let limit: UInt64 = random.below(100) < poor ? random.within(0...200_000) : 1 << 50
@@ -40,15 +42,38 @@ struct SimulatedOperator {
 
     /// One change while the cluster works: a limit moves, a participant is suspended or comes back.
     mutating func change() -> DirectoryChange {
-        let id = ParticipantID(UInt32(1 + random.below(UInt64(parameters.participants))))
-        var participant = Participant(
-            id: id, kind: id.rawValue <= 2 ? .paymentInstitution : .bank, currency: 156, limit: 1 << 50)
+        var participant = Self.unlimited(UInt32(1 + random.below(UInt64(parameters.participants))))
         switch random.below(4) {
         case 0: participant.limit = random.within(0...1_000_000)
         case 1: participant.status = random.pick([.suspended, .sendSuspended, .closing])
         default: break
         }
         return .participant(participant)
+    }
+
+    /// Everybody may pay again, and without a limit.
+    mutating func restoreParticipants() {
+        changes += (1...UInt32(parameters.participants)).map { .participant(Self.unlimited($0)) }
+    }
+
+    mutating func restoreOne() {
+        changes.append(.participant(Self.unlimited(UInt32(1 + random.below(UInt64(parameters.participants))))))
+    }
+
+    private static func unlimited(_ number: UInt32) -> Participant {
+        Participant(
+            id: ParticipantID(number), kind: number <= 2 ? .paymentInstitution : .bank, currency: 156, limit: 1 << 50)
+    }
+
+    func isTakenIn(_ replica: ReplicaID, _ shard: ShardID) -> Bool {
+        guard let known = takenIn[Int(replica.node.rawValue)] else { return false }
+        return known.replica == replica && known.shards.contains(shard)
+    }
+
+    mutating func isTold(_ replica: ReplicaID, votesIn shard: ShardID) {
+        let node = Int(replica.node.rawValue)
+        if takenIn[node]?.replica != replica { takenIn[node] = (replica, []) }
+        takenIn[node]!.shards.append(shard)
     }
 
     mutating func token() -> UInt64 {
@@ -69,13 +94,14 @@ extension World {
             operatorClient.order(request, to: .leader(.directory), token: office.token(), in: self)
         }
         if office.isChanging, office.changes.isEmpty, office.random.oneIn(10) { office.changes.append(office.change()) }
+        if office.isRestoring, office.changes.isEmpty, office.random.oneIn(5) { office.restoreOne() }
         for machine in machines where machine.rejoining { takeIn(machine) }
     }
 
     private func takeIn(_ machine: Machine) {
         guard office.replacements.isEmpty else { return }
         let mine = topology.placements.filter { $0.nodes.contains(machine.node) }
-        let missing = mine.filter { !isVoter(machine.replica, of: $0.shard) }
+        let missing = mine.filter { !office.isTakenIn(machine.replica, $0.shard) }
         if missing.isEmpty {
             machine.rejoining = false
             machine.forgiveFailures()
@@ -84,25 +110,22 @@ extension World {
         }
         for placement in missing {
             let token = office.token()
-            office.replacements[token] = (machine.position, placement.shard)
+            office.replacements[token] = (machine.replica, placement.shard)
             operatorClient.order(
                 OperateRequest(.replaceReplica(shard: placement.shard, with: machine.replica)),
                 to: .leader(placement.shard), token: token, in: self)
         }
     }
 
-    /// Whether the group's leader counts this replica among its voters.
-    func isVoter(_ replica: ReplicaID, of shard: ShardID) -> Bool {
-        machines.contains { machine in
-            machine.engine?.groupStatuses().contains { status in
-                status.shard == shard && status.part == .leader
-                    && status.replicas.contains { $0.replica == replica && $0.part == .voter }
-            } ?? false
-        }
-    }
-
     func officeEnded(_ call: CallCompletion) {
-        if office.replacements.removeValue(forKey: call.token) != nil { return }
+        if let order = office.replacements.removeValue(forKey: call.token) {
+            if case .reply(.operateReply, let body) = call.result,
+                let reply = body.withUnsafeBytes({ try? OperateReply.decode($0) }), reply.result == .done
+            {
+                office.isTold(order.replica, votesIn: order.shard)
+            }
+            return
+        }
         guard office.changesUnderWay > 0 else { return }
         // Whatever was not acknowledged is sent again: a change says how a participant shall be, so twice is harmless.
         if case .reply(.directoryChangeReply, let body) = call.result,

@@ -30,6 +30,7 @@ struct SimulatedWorkload {
         enum Kind {
             case submit(Instruction)
             case query(TransactionID)
+            case position(ParticipantID)
         }
         var token: UInt64
         var kind: Kind
@@ -102,6 +103,8 @@ struct SimulatedWorkload {
         case 10..<11: if let known = recall() { return wish(.submit(.queryOrVoid(known.id)), now) }
         case 11..<12: return wish(.query(payment(day).id), now)
         case 12..<14: if let others = recent.newest { return wish(.submit(others), now) }
+        case 14..<16:
+            return wish(.position(ParticipantID(UInt32(1 + random.below(UInt64(parameters.participants))))), now)
         default: break
         }
         return wish(.submit(payment(day)), now)
@@ -109,9 +112,9 @@ struct SimulatedWorkload {
 
     private mutating func payment(_ day: BusinessDay) -> Instruction {
         let count = UInt64(parameters.participants)
-        // Skewed: the square of a fraction favours the first participants.
+        // Skewed: the square of a fraction favours the first participants. In the liveness phase every shard shall have work.
         let fraction = random.fraction()
-        let debtor = ParticipantID(UInt32(1 + Int(fraction * fraction * Double(count))))
+        let debtor = ParticipantID(UInt32(1 + Int((isSettling ? fraction : fraction * fraction) * Double(count))))
         var creditor = ParticipantID(UInt32(1 + random.below(count)))
         var instructing = debtor
         var amount = 1 + random.below(10_000)

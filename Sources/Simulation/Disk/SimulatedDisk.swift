@@ -23,6 +23,8 @@ final class SimulatedDisk: DiskView {
     @exclusivity(unchecked) private var unsyncedNames: [NameChange] = []
     /// Pages that the device cannot read any more.
     @exclusivity(unchecked) private var unreadable: [(file: FileName, page: Int)] = []
+    /// Checkpoints that were damaged.
+    private var harmedCheckpoints: [FileName] = []
     var isFull = false
     /// The next write or sync fails, once.
     var failsNextWrite = false
@@ -48,6 +50,9 @@ final class SimulatedDisk: DiskView {
     func bytes(_ name: FileName) -> [UInt8] { files[name].map { Array($0.contents) } ?? [] }
     func contents(_ name: FileName) -> UnsafeRawBufferPointer? { files[name]?.contents }
     var isEmpty: Bool { files.isEmpty }
+    var isHarmed: Bool {
+        harmedCheckpoints.contains { files[$0] != nil } || unreadable.contains { files[$0.file] != nil }
+    }
 
     // MARK: Operations
 
@@ -70,6 +75,7 @@ final class SimulatedDisk: DiskView {
         case .sync(let name):
             if failsNextSync {
                 failsNextSync = false
+                files[name]?.failSync()
                 return Self.broken
             }
             syncs += 1
@@ -167,6 +173,14 @@ final class SimulatedDisk: DiskView {
         for name in names { files[name]!.losePower(&random) }
     }
 
+    /// A process that does not trust the page cache starts to read: of what a failed sync was to write it finds what is there.
+    /// Returns whether anything is missing.
+    func dropCache(_ random: inout SeededRandom) -> Bool {
+        var isAnyLost = false
+        for name in names where files[name]!.dropCache(&random) { isAnyLost = true }
+        return isAnyLost
+    }
+
     /// Damages something durable that was written early enough to be told from a torn tail; `nil` where there is nothing.
     func damage(_ kind: DiskDamage, _ random: inout SeededRandom) -> String? {
         let candidates = names.filter { name in
@@ -222,6 +236,7 @@ final class SimulatedDisk: DiskView {
             }
         case .unreadable: unreadable.append((name, page))
         }
+        if case .checkpoint = name { harmedCheckpoints.append(name) }
         return "\(kind) in \(name) at \(offset)"
     }
 

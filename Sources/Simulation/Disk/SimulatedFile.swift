@@ -17,6 +17,9 @@ final class SimulatedFile {
     @exclusivity(unchecked) private var dirtySince: [Int] = []
     @exclusivity(unchecked) private var syncs = 1
     @exclusivity(unchecked) private var syncedCount = 0
+    /// Pages that a failed sync left behind, with what the platter has of them: processes read the newer contents for as long as the
+    /// page cache keeps them, and nobody writes those again (Rebello et al., "Can Applications Recover from fsync Failures?", ATC 2020).
+    private var phantoms: [(page: Int, platter: [UInt8])] = []
     /// Written ranges that a sync made durable, oldest first, as far as damage may choose among them.
     @exclusivity(unchecked) private(set) var settled: [Range<Int>] = []
     @exclusivity(unchecked) private var unsettled: [Range<Int>] = []
@@ -78,13 +81,32 @@ final class SimulatedFile {
         unsettled.removeAll(keepingCapacity: true)
     }
 
+    /// A sync fails: what it was to write counts as written for the system, and some of it is not.
+    func failSync() {
+        for (page, image) in dirty { phantoms.append((page, Array(images[image]))) }
+        dirty.removeAll(keepingCapacity: true)
+        images.removeAll(keepingCapacity: true)
+        unsettled.removeAll(keepingCapacity: true)
+        syncs += 1
+    }
+
+    /// The page cache is gone: what stands on the platter is read. Returns whether that is something else.
+    func dropCache(_ random: inout SeededRandom) -> Bool {
+        guard !phantoms.isEmpty else { return false }
+        let lost = phantoms.filter { _ in random.oneIn(2) }
+        phantoms = []
+        for (page, platter) in lost { restore(page, platter[...], sectors: .max) }
+        return !lost.isEmpty
+    }
+
     /// The power fails: every page that was not synced keeps what it had, has what was written, or a mixture by sector.
     func losePower(_ random: inout SeededRandom) {
+        _ = dropCache(&random)
         for (page, image) in dirty.sorted(by: { $0.page < $1.page }) {
             switch random.below(3) {
             case 0: break
-            case 1: restore(page, image, sectors: .max)
-            default: restore(page, image, sectors: random.next())
+            case 1: restore(page, images[image], sectors: .max)
+            default: restore(page, images[image], sectors: random.next())
             }
         }
         if count > syncedCount, random.below(2) == 0 {
@@ -108,7 +130,9 @@ final class SimulatedFile {
             let start = min(page * Self.pageSize, count)
             let before = images.count
             // A page without an image had zeros.
-            if page < blankFrom {
+            if let phantom = phantoms.firstIndex(where: { $0.page == page }) {
+                images += phantoms.remove(at: phantom).platter
+            } else if page < blankFrom {
                 let end = min(start + Self.pageSize, count)
                 images.append(contentsOf: UnsafeRawBufferPointer(rebasing: storage[start..<end]))
             }
@@ -117,11 +141,11 @@ final class SimulatedFile {
         blankFrom = max(blankFrom, last + 1)
     }
 
-    private func restore(_ page: Int, _ image: Range<Int>, sectors: UInt64) {
+    private func restore(_ page: Int, _ image: ArraySlice<UInt8>, sectors: UInt64) {
         let start = page * Self.pageSize
         for sector in 0..<Self.pageSize / Self.sectorSize where sectors >> UInt64(sector) & 1 == 1 {
             for offset in sector * Self.sectorSize..<(sector + 1) * Self.sectorSize where start + offset < count {
-                storage[start + offset] = offset < image.count ? images[image.lowerBound + offset] : 0
+                storage[start + offset] = offset < image.count ? image[image.startIndex + offset] : 0
             }
         }
     }

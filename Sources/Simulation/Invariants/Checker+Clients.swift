@@ -1,4 +1,5 @@
 import ClearingModel
+import Wire
 
 // What participants send and hear.
 extension Checker {
@@ -65,6 +66,27 @@ extension Checker {
                 id, decision, shard, committed: references[Int(shard.rawValue)].committed, replay))
         guard violation == nil, decision.answer != .expired else { return }
         report(RealTimeOrder.self, realTimeOrder.told(id, decision, shard, isOwn: false, at: now))
+    }
+
+    /// The furthest entry of a shard that any client was told of.
+    public func told(of shard: ShardID) -> LogIndex { realTimeOrder.told(of: shard) }
+
+    /// A participant's position was told.
+    ///
+    /// - Parameter after: what `told(of:)` its home shard was when the request was sent.
+    public func positionRead(_ participant: ParticipantID, _ reply: PositionReply, after: LogIndex) {
+        guard violation == nil else { return }
+        let shard = topology.slots.home(of: participant)
+        guard reply.shard == shard, reply.participant == participant else {
+            return report(
+                AcknowledgedOutcomes.self,
+                "the position of participant \(participant) was told by shard \(reply.shard) for \(reply.participant)")
+        }
+        report(
+            RealTimeOrder.self,
+            realTimeOrder.position(
+                participant, shard, at: reply.applied, after: after,
+                committed: references[Int(shard.rawValue)].committed))
     }
 
     private func isClearing(_ shard: ShardID) -> Bool {

@@ -67,12 +67,18 @@ extension Checker {
         track.namedCheckpoints.removeAll()
     }
 
+    /// The replica that runs on a node, or one before it, with what its disk held when it was emptied; `nil` where none ever ran.
+    private func track(_ replica: ReplicaID) -> NodeTrack? {
+        if let track = track(replica.node), track.replica == replica { return track }
+        return former.last { $0.replica == replica }
+    }
+
     /// Whether a replica's disk durably has an entry, or a state that contains it.
     func holding(_ voter: ReplicaID, _ shard: ShardID, _ index: LogIndex, _ term: Term) -> CommittedOnMajority.Holding {
-        guard let track = track(voter.node), track.replica == voter else { return .unknown }
+        guard let track = track(voter) else { return .absent }
         let slot = Int(shard.rawValue)
         if let entry = track.log.entry(of: shard, at: index) {
-            if entry.term == term { return .durable }
+            if entry.term == term, !entry.isDamaged { return .durable }
         } else if track.log.start(of: shard) >= index {
             return .durable
         }
@@ -83,7 +89,7 @@ extension Checker {
     /// Whether a voter's disk remembers a vote.
     func ballot(of voter: ReplicaID, _ shard: ShardID, _ term: Term, for leader: ReplicaID) -> ElectedByMajority.Ballot
     {
-        guard let track = track(voter.node), track.replica == voter else { return .unknown }
+        guard let track = track(voter) else { return .none }
         let durable = track.durableVotes[Int(shard.rawValue)]
         if durable.term == term, durable.vote == leader { return .granted }
         return durable.term > term || track.isDamaged || track.isRolledBack ? .unknown : .none

@@ -4,10 +4,14 @@ import Engine
 
 // From harmed to whole, and back where the harm shows late.
 extension Checker {
-    /// Judges the node strictly again if nothing is wrong with it any more: its process knows of no hole and no doubt, and its
-    /// log, as the audit's decoder reads it, has every entry, and the votes that it was made to remember.
+    /// Whether a node's disk was harmed, and not yet found whole again.
+    public func isHarmed(_ node: NodeID) -> Bool { track(node)?.isDamaged ?? false }
+
+    /// Judges the node strictly again if nothing is wrong with it any more: its process knows of no hole and no doubt, no harmed
+    /// checkpoint is left, and its log, as the audit's decoder reads it, has every entry, and the votes that it was made to remember.
     func lookForRepair(_ track: NodeTrack) {
-        guard track.isDamaged, !track.isRolledBack, track.engine != nil, track.isAnyGroupSeen, track.isFreeOfDoubt,
+        guard track.isDamaged, !track.isRolledBack, !track.files.isHarmed, track.engine != nil, track.isAnyGroupSeen,
+            track.isFreeOfDoubt,
             shards.allSatisfy({ isWhole($0, track) })
         else { return }
         track.isDamaged = false
@@ -26,7 +30,7 @@ extension Checker {
     }
 
     /// The last committed entry that the node's disk durably holds.
-    func heldCommitted(of shard: ShardID, _ track: NodeTrack) -> LogIndex? {
+    func heldCommitted(of shard: ShardID, _ track: NodeTrack) -> (index: LogIndex, term: Term)? {
         let reference = references[Int(shard.rawValue)]
         let start = track.log.start(of: shard)
         var index = min(track.log.last(of: shard), reference.committed)
@@ -34,12 +38,12 @@ extension Checker {
         while index > start, track.log.entry(of: shard, at: index)?.term != reference[index].term {
             index = index.previous
         }
-        return index > .zero ? index : nil
+        return index > .zero ? (index, reference[index].term) : nil
     }
 }
 
 extension NodeTrack {
-    fileprivate var isAnyGroupSeen: Bool { last.contains { $0 != nil } }
+    var isAnyGroupSeen: Bool { last.contains { $0 != nil } }
 
     fileprivate var isFreeOfDoubt: Bool {
         last.allSatisfy { group in group.map { $0.raft.fence.isEmpty && $0.raft.hole == nil } ?? true }

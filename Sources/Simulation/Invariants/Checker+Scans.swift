@@ -38,6 +38,23 @@ extension Checker {
         for id in realTimeOrder.ids where violation == nil { find(id, running) }
     }
 
+    /// Streams of credits on which something is still to be done, for people. At rest there are none: whatever is debited is
+    /// credited, and both sides know it.
+    var creditsUnderWay: [String] {
+        let clearing = shards.filter { !$0.isDirectory }
+        return clearing.flatMap { source -> [String] in
+            var list = replay.hasBatchedAll(source) ? [] : ["shard \(source) owes credits"]
+            for destination in clearing {
+                let (closed, applied, confirmed) = replay.stream(from: source, to: destination)
+                guard closed != applied || closed != confirmed else { continue }
+                list.append(
+                    "credits from shard \(source) to \(destination): closed \(closed), applied \(applied), confirmed "
+                        + "\(confirmed)")
+            }
+            return list
+        }
+    }
+
     // MARK: States
 
     /// Compares whole states of one shard: with the model where a replica has applied everything committed, and among
@@ -73,7 +90,7 @@ extension Checker {
     private func scan(_ track: NodeTrack) {
         track.files.refresh()
         let hints = shards.map { track.log.vote(of: $0).hint }
-        _ = track.log.scan(track.files) { shard, index, entry in
+        let found = track.log.scan(track.files) { shard, index, entry in
             let slot = Int(shard.rawValue)
             guard violation == nil else { return }
             let isReference = index <= references[slot].committed && references[slot][index].term == entry.term
@@ -83,7 +100,10 @@ extension Checker {
                     KnownEntry(
                         term: $0.term, previousTerm: nil, kind: $0.kind, checksum: $0.checksum, payload: $0.payload)
                 } ?? tables[slot].find(index, entry.term)
-            report(LogMatching.self, logMatching.found(entry, shard, index, on: track.replica, known: known))
+            report(
+                LogMatching.self,
+                logMatching.found(
+                    entry, shard, index, on: track.replica, known: known, wasHarmed: track.wasDamaged))
             if index <= hints[slot], !entry.isDamaged {
                 report(
                     CommittedNeverChanges.self,
@@ -91,6 +111,11 @@ extension Checker {
                         track.replica, shard, index, entry.term, reference: references[slot]))
             }
         }
+        guard !track.wasDamaged else { return }
+        let isUnreadable = found == nil && track.isAnyGroupSeen
+        report(
+            DurableRecords.self,
+            durableRecords.read(track.replica, fault: isUnreadable ? "no log can be read" : track.log.problem))
     }
 
     // MARK: Outcomes

@@ -34,7 +34,9 @@ extension Checker {
         } else {
             report(
                 KeptOverRestarts.self,
-                keptOverRestarts.started(replica, now, held: heldCommitted(of: now.shard, track)))
+                keptOverRestarts.started(
+                    replica, now, held: heldCommitted(of: now.shard, track), wasHarmed: track.wasDamaged,
+                    termAt: { engine.term(of: now.shard, at: $0) }))
             report(
                 NothingGoesBack.self,
                 nothingGoesBack.started(

@@ -32,6 +32,8 @@ public final class Checker {
     @exclusivity(unchecked) var references: [ReferenceLog]
     /// By node.
     @exclusivity(unchecked) var tracks: [NodeTrack?]
+    /// Replicas whose disks were emptied, as they were last.
+    var former: [NodeTrack] = []
     var intervals = 0
     var isOver = false
 
@@ -117,6 +119,7 @@ public final class Checker {
     public func started(_ replica: ReplicaID, engine: any EngineView, disk: any DiskView) {
         let known = track(replica.node)
         let track = known?.replica == replica ? known! : NodeTrack(replica, disk: disk, topology: topology)
+        if let known, known !== track { former.append(known) }
         tracks[Int(replica.node.rawValue)] = track
         track.begin(engine)
     }

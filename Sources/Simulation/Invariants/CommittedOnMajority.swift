@@ -11,7 +11,7 @@ struct CommittedOnMajority: Invariant {
     enum Holding {
         case durable
         case absent
-        /// The replica's disk was harmed or replaced: it may have held the entry when it said so.
+        /// The replica's disk was harmed: it may have held the entry when it said so.
         case unknown
     }
 

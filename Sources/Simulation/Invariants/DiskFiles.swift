@@ -10,6 +10,8 @@ final class DiskFiles: DataFiles {
 
     init(_ disk: any DiskView) { self.disk = disk }
 
+    var isHarmed: Bool { disk.isHarmed }
+
     /// Looks at the directory anew: files come and go only between two looks.
     func refresh() {
         names = disk.names.compactMap { name in

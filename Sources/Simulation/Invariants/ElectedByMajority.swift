@@ -11,7 +11,7 @@ struct ElectedByMajority: Invariant {
     enum Ballot {
         case granted
         case none
-        /// The voter's disk was harmed or replaced, or knows a later term by now.
+        /// The voter's disk was harmed, or knows a later term by now.
         case unknown
     }
 

@@ -10,17 +10,23 @@ struct KeptOverRestarts: Invariant {
 
     /// The first look at a group after its process started.
     ///
-    /// - Parameter held: the last committed entry that the disk durably holds, by the audit's decoder; `nil` where it
-    ///   holds none.
-    mutating func started(_ replica: ReplicaID, _ now: GroupInspection, held: LogIndex?) -> String? {
+    /// - Parameters:
+    ///   - held: the last committed entry that the disk durably holds, by the audit's decoder; `nil` where it holds none.
+    ///   - wasHarmed: it was damaged on purpose at some time.
+    ///   - termAt: terms of the log that the replica starts with.
+    mutating func started(
+        _ replica: ReplicaID, _ now: GroupInspection, held: (index: LogIndex, term: Term)?, wasHarmed: Bool,
+        termAt: (LogIndex) -> Term?
+    ) -> String? {
         guard let held else { return nil }
         tally.checks += 1
-        if now.raft.lastIndex >= held { return nil }
-        if now.raft.fence.contains(.noVote) {
+        // In front of its start, or in a hole, a log knows no term.
+        if now.raft.lastIndex >= held.index, (termAt(held.index) ?? held.term) == held.term { return nil }
+        if wasHarmed, now.raft.fence.contains(.noVote) {
             tally.unknown += 1
             return nil
         }
         return "shard \(now.shard), \(replica) starts with a log up to \(now.raft.lastIndex), its disk holds entry "
-            + "\(held), which is committed"
+            + "\(held.index) of term \(held.term), which is committed"
     }
 }

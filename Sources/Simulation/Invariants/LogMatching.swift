@@ -27,15 +27,18 @@ struct LogMatching: Invariant {
     }
 
     /// A full scan found an entry in a node's files.
+    ///
+    /// - Parameter wasHarmed: the files were damaged on purpose at some time.
     mutating func found(
-        _ entry: HeldEntry, _ shard: ShardID, _ index: LogIndex, on replica: ReplicaID, known: KnownEntry?
+        _ entry: HeldEntry, _ shard: ShardID, _ index: LogIndex, on replica: ReplicaID, known: KnownEntry?,
+        wasHarmed: Bool
     ) -> String? {
-        guard !entry.isDamaged else {
+        var place: String { "shard \(shard), entry \(index) of term \(entry.term)" }
+        if entry.isDamaged {
             tally.unknown += 1
-            return nil
+            return wasHarmed ? nil : "\(place) is damaged in the files of \(replica), to which nobody did any harm"
         }
         tally.checks += 1
-        var place: String { "shard \(shard), entry \(index) of term \(entry.term)" }
         guard let known else { return "\(place) stands in the files of \(replica), and nobody was seen to write it" }
         guard known.checksum == entry.checksum, known.payload.count == entry.length else {
             return "\(place): the files of \(replica) have \(entry.length) bytes, checksum \(entry.checksum); written "

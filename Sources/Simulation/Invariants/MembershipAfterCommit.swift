@@ -12,9 +12,9 @@ struct MembershipAfterCommit: Invariant {
     ///
     /// - Parameter termAt: terms of its log.
     mutating func leads(_ replica: ReplicaID, _ now: GroupInspection, termAt: (LogIndex) -> Term?) -> String? {
-        tally.checks += 1
         let index = now.raft.membershipIndex
         guard index > now.raft.commit, termAt(index) == now.raft.term else { return nil }
+        tally.checks += 1
         if termAt(now.raft.commit) == now.raft.term { return nil }
         return "shard \(now.shard): \(replica) leads term \(now.raft.term), changed the membership at \(index), and "
             + "has committed \(now.raft.commit) only, of an earlier term"

@@ -11,8 +11,8 @@ struct LogSlot: Comparable {
 /// Linearizability of one shard, from the order in which clients sent and heard.
 struct RealTimeOrder: Invariant {
     static let rule =
-        "what was acknowledged before another was sent stands before it in the log of the shard, and queries see it "
-        + "(FAULTS, real-time order; Raft thesis §6.4)"
+        "what was acknowledged before another was sent stands before it in the log of the shard, and queries and positions "
+        + "see it (FAULTS, real-time order; Raft thesis §6.4)"
     private(set) var tally = Tally()
 
     /// What a client was told of an id.
@@ -59,10 +59,25 @@ struct RealTimeOrder: Invariant {
             + "somebody had been told of entry \(after.index), slot \(after.slot)"
     }
 
+    func told(of shard: ShardID) -> LogIndex { LogIndex(told[Int(shard.rawValue)].index) }
+
+    /// A position was read as it is after entry `applied`; somebody had been told of entry `after` before it was asked for.
+    mutating func position(
+        _ participant: ParticipantID, _ shard: ShardID, at applied: LogIndex, after: LogIndex, committed: LogIndex
+    ) -> String? {
+        tally.checks += 1
+        let whole = LogSlot(index: applied.rawValue, slot: .max)
+        told[Int(shard.rawValue)] = max(told[Int(shard.rawValue)], whole)
+        if applied >= after, applied <= committed { return nil }
+        return
+            "the position of participant \(participant) was told as of entry \(applied) of shard \(shard), which has "
+            + "committed \(committed); when it was asked for somebody had been told of entry \(after)"
+    }
+
     /// A query did not find an id.
     mutating func notFound(_ id: TransactionID, _ shard: ShardID, sentAt: MonotonicTime) -> String? {
-        tally.checks += 1
         guard let known = acknowledged[id], known.at < sentAt else { return nil }
+        tally.checks += 1
         return
             "a query of \(id), sent at \(sentAt), found nothing; it was acknowledged as \(known.outcome.name) in entry "
             + "\(known.index) of shard \(shard) at \(known.at)"

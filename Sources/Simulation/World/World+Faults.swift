@@ -83,8 +83,11 @@ extension World {
         case .diskFull:
             machine.disk.isFull = true
             heal(fault) { machine.disk.isFull = false }
-        case .damage: damage(fault, &random)
+        case .damage:
+            moveVictims(fault)
+            damage(fault, &random)
         case .wipe:
+            moveVictims(fault)
             guard let victim = victims.randomElement(using: &random), !machines[victim].rejoining else { return }
             strikes(.wipe)
             wipe(machines[victim], downFor: fault.lasts)
@@ -101,7 +104,9 @@ extension World {
             if let leader = leader(of: shard), machines[leader].engine!.membership(of: shard).voters.count > 1 {
                 strikes(.transfer)
             }
-            orderTransfer(shard, to: nil)
+            // A minority is corrupted and then asked to lead (FAULTS).
+            let heir = random.oneIn(3) ? victims.randomElement(using: &random).map { machines[$0].node } : nil
+            orderTransfer(shard, to: heir)
         case .burst:
             for client in clients { client.workload.surge = 4 }
             heal(fault) { for client in self.clients { client.workload.surge = 1 } }
@@ -209,6 +214,17 @@ extension World {
 
     /// Whether somebody is at this end of the network: clients always are.
     private func isUp(_ end: Int) -> Bool { end >= machines.count || machines[end].isUp }
+
+    /// At any instant the replicas that are wiped, damaged or not yet repaired are a minority (FAULTS, fault budget): others get their
+    /// turn when those before are as if nothing had been.
+    private func moveVictims(_ fault: PlannedFault) {
+        var random = SeededRandom(seed: fault.seed ^ 0x71C7_1A50)
+        guard !parameters.isBeyondBudget, random.oneIn(2),
+            victims.allSatisfy({ isWhole(machines[$0]) })
+        else { return }
+        victims = Self.victims(parameters, &random)
+        trace.add(.notice, at: now, node: fault.node, 0, "victims \(victims.map { $0 + 1 })")
+    }
 
     private func damage(_ fault: PlannedFault, _ random: inout SeededRandom) {
         guard let victim = victims.randomElement(using: &random) else { return }

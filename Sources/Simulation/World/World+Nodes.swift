@@ -21,6 +21,7 @@ extension World {
         configuration.snapshotChunkBytes = parameters.snapshotChunk
         configuration.repairReplyBytes = parameters.snapshotChunk
         configuration.checkpointLagSegments = parameters.checkpointLagSegments
+        if machine.disk.dropCache(&diskRandom) { checker.powerLost(machine.node) }
         let engine = Engine(configuration: configuration, now: monotonic(machine), wall: wall(machine))
         machine.engine = engine
         trace.add(.started, at: now, node: machine.position, UInt64(machine.incarnation.rawValue), "started")

@@ -27,6 +27,7 @@ extension World {
     /// Longest time after healing until everything works again, in simulated microseconds.
     static let healingTime: UInt64 = 60_000_000
     private static let setUpTime: UInt64 = 20_000_000
+    private static let newWorkSeconds: UInt64 = 8
 
     public func run() -> SimulationResult {
         let sitesBefore = Site.allCases.map(\.count)
@@ -75,15 +76,14 @@ extension World {
         _ = run(until: safetyStart + UInt64(parameters.seconds) * 1_000_000)
     }
 
-    /// Everything heals but, now and then, a minority that stays dead for ever.
+    /// Everything heals. Now and then a minority stays dead for ever: at once those that were harmed, or others as soon as those are
+    /// whole, so that what was repaired has to carry the cluster.
     private func heal() {
         trace.add(.phase, at: now, node: 0, 0, "liveness phase")
         isHealing = true
-        healingStart = now
         for number in healing.keys.sorted() { heal(number) }
         network.heal()
         kickWires()
-        office.isChanging = false
         for machine in machines {
             machine.pausedUntil = 0
             machine.diskStalledUntil = 0
@@ -96,68 +96,46 @@ extension World {
             machine.disk.replaceUnreadable()
             scheduleTurn(machine)
         }
-        for client in clients { client.workload.surge = 1 }
-        if faultRandom.oneIn(3) {
-            for victim in victims {
-                machines[victim].isDeadForEver = true
-                machines[victim].rejoining = false
-                crash(machines[victim], power: true, downFor: nil)
-            }
-        }
+        let areHarmedDead = faultRandom.oneIn(3)
+        if areHarmedDead { for victim in victims { endForEver(machines[victim]) } }
         for machine in machines where !machine.isUp && !machine.isDeadForEver {
             queue.push(.start(node: machine.position, life: machine.life), at: now + 1_000)
         }
         for client in clients { client.workload.isSettling = true }
-        // New work is accepted for some seconds, then everything comes to rest.
+        office.isChanging = false
+        office.restoreParticipants()
+        guard takesUpWork(), !areHarmedDead, parameters.budget > 0, faultRandom.oneIn(3) else { return }
+        trace.add(.phase, at: now, node: 0, 0, "others stay dead")
+        var others = machines.indices.filter { !victims.contains($0) }
+        for _ in 0..<parameters.budget {
+            endForEver(machines[others.remove(at: Int(faultRandom.below(UInt64(others.count))))])
+        }
+        _ = takesUpWork()
+    }
+
+    private func endForEver(_ machine: Machine) {
+        machine.isDeadForEver = true
+        machine.rejoining = false
+        crash(machine, power: true, downFor: nil)
+    }
+
+    /// New work comes for some seconds, then everything has to come to rest.
+    private func takesUpWork() -> Bool {
+        healingStart = now
+        newWork = NewWork(shards: parameters.shards)
         let limit = now + Self.healingTime
-        _ = run(until: now + 8_000_000)
+        for client in clients where !client.isOperator {
+            client.workload.surge = NewWork.surge(parameters, seconds: Self.newWorkSeconds)
+            client.workload.isPaying = true
+        }
+        office.isRestoring = true
+        _ = run(until: now + Self.newWorkSeconds * 1_000_000)
         for client in clients { client.workload.isPaying = false }
-        if violation == nil, !run(until: limit, { self.unfinished.isEmpty }) {
-            if violation == nil {
-                fail(
-                    "Liveness", "within 60 s after healing everything works and is known (FAULTS, Liveness)", unfinished
-                )
-            }
+        office.isRestoring = false
+        guard violation == nil else { return false }
+        if !run(until: limit, { self.unfinished.isEmpty }), violation == nil {
+            fail("Liveness", "within 60 s after healing everything works and is known (FAULTS, Liveness)", unfinished)
         }
-    }
-
-    private func fence(of node: NodeID, _ shard: ShardID) -> UInt8 {
-        guard let engine = machines[Int(node.rawValue) - 1].engine else { return 0 }
-        let groups = (0..<engine.inspectedGroups).map { engine.inspectGroup($0) }
-        return UInt8(groups.first { $0.shard == shard }?.raft.fence.rawValue ?? 0)
-    }
-
-    /// What is not yet as it shall be at rest, for people; empty when all is well.
-    private var unfinished: String {
-        var list: [String] = []
-        let living = machines.filter { !$0.isDeadForEver }
-        for machine in living {
-            guard let engine = machine.engine, engine.isRunning else {
-                list.append("node \(machine.node) does not run")
-                continue
-            }
-            if machine.rejoining { list.append("node \(machine.node) is not taken in") }
-        }
-        for placement in topology.placements {
-            let statuses = living.compactMap { machine in
-                machine.engine?.groupStatuses().first { $0.shard == placement.shard && $0.part != .none }
-                    .map { (node: machine.node, status: $0) }
-            }
-            if !statuses.contains(where: { $0.status.part == .leader }) {
-                list.append("shard \(placement.shard) has no leader")
-            }
-            if Set(statuses.map(\.status.applied)).count > 1 {
-                let replicas = statuses.map { node, status in
-                    "node \(node) \(status.part) in term \(status.term) \(status.applied) of \(status.commit), "
-                        + "fence \(fence(of: node, status.shard))"
-                }
-                list.append("shard \(placement.shard)'s replicas differ: " + replicas.joined(separator: ", "))
-            }
-        }
-        for client in clients where !client.isOperator && !client.workload.isSettled {
-            list.append("client \(client.number) waits: \(client.workload.waiting)")
-        }
-        if isHealing { list += newWork.missing }
-        return list.joined(separator: "; ")
+        return violation == nil
     }
 }

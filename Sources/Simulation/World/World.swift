@@ -42,7 +42,7 @@ public final class World {
     @exclusivity(unchecked) var faultRandom: SeededRandom
     /// The wall clock of a node that is right, at the start.
     @exclusivity(unchecked) var wallStart: WallTime
-    /// Nodes whose disks may be damaged or wiped.
+    /// Nodes whose disks may be damaged or wiped; others only once nothing is wrong with any of these.
     var victims: [Int] = []
     /// Simulated microseconds from sending an instruction to its decision, in order of decisions.
     @exclusivity(unchecked) var latencies: [UInt64] = []
@@ -100,16 +100,21 @@ public final class World {
         for second in 0..<parameters.nodes {
             for first in 0..<second { links.append(PeerLink(first: first, second: second)) }
         }
-        var nodesLeft = Array(0..<parameters.nodes)
-        for _ in 0..<(parameters.isBeyondBudget ? parameters.nodes : parameters.budget) {
-            victims.append(nodesLeft.remove(at: Int(random.below(UInt64(nodesLeft.count)))))
-        }
+        victims = Self.victims(parameters, &random)
         let recent = RecentPayments()
         for number in 0...parameters.clients {
             clients.append(
                 SimulatedClient(
                     number: number, world: self, recent: recent, seed: random.next(),
                     isOperator: number == parameters.clients))
+        }
+    }
+
+    /// Nodes, by position, whose disks may be harmed at one time: a minority of every shard's, unless the world goes beyond the budget.
+    static func victims(_ parameters: WorldParameters, _ random: inout SeededRandom) -> [Int] {
+        var left = Array(0..<parameters.nodes)
+        return (0..<(parameters.isBeyondBudget ? parameters.nodes : parameters.budget)).map { _ in
+            left.remove(at: Int(random.below(UInt64(left.count))))
         }
     }
 
@@ -192,6 +197,7 @@ public final class World {
         case .drained(let node, let life): drained(machines[node], life)
         case .interval:
             checker.interval()
+            for machine in machines where machine.isDamaged { machine.isDamaged = checker.isHarmed(machine.node) }
             queue.push(.interval, at: now + 1_000_000)
         }
     }

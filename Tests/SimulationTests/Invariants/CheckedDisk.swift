@@ -12,6 +12,8 @@ final class CheckedDisk: DiskView {
     func bytes(_ name: FileName) -> [UInt8] { files[name] ?? [] }
     func losePower() { files = synced }
 
+    func flip(_ name: FileName, _ offset: Int) { files[name]![offset] ^= 1 }
+
     func empty() { (files, synced) = ([:], [:]) }
 
     func perform(_ operation: DiskOperation) -> DiskCompletion {

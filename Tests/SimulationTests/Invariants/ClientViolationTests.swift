@@ -2,6 +2,7 @@ import ClearingModel
 import Engine
 import Simulation
 import Testing
+import Wire
 
 @Suite("The checker finds answers that must not be")
 struct ClientViolationTests {
@@ -106,6 +107,29 @@ struct ClientViolationTests {
         _ = try #require(history.payments.decide(payment))
         history.checker.finished()
         #expect(history.checker.violation == nil)
+    }
+
+    @Test("a position from before what was told, or from after what is committed")
+    func stalePosition() throws {
+        for (text, distance) in [("told as of entry", -1), ("which has committed", 1_000)] {
+            let (history, payment, _) = try paid()
+            let shard = history.payments.cluster.topology.slots.route(payment.id)
+            let told = history.checker.told(of: shard)
+            let participant = payment.id.debtor
+            #expect(history.payments.cluster.topology.slots.home(of: participant) == shard)
+            func read(at applied: LogIndex) {
+                history.checker.positionRead(
+                    participant,
+                    PositionReply(
+                        participant: participant, shard: shard, status: .active, currency: 156, applied: applied,
+                        directoryVersion: DirectoryVersion(1), funding: 0, limit: 0, available: 0, rows: []),
+                    after: told)
+            }
+            read(at: told)
+            #expect(history.checker.violation == nil)
+            read(at: LogIndex(UInt64(Int(told.rawValue) + distance)))
+            history.expect("RealTimeOrder", text)
+        }
     }
 
     @Test("an original that does not exist")

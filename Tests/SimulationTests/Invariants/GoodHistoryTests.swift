@@ -6,7 +6,10 @@ import Testing
 /// Whatever a correct cluster goes through, the checker stays silent, and has looked at everything.
 @Suite("The checker, told of a correct cluster")
 struct GoodHistoryTests {
-    private func expectValid(_ checker: Checker, idle: [String] = ["MembershipSteps", "WholeAgain", "RefusedForGood"]) {
+    private func expectValid(
+        _ checker: Checker,
+        idle: [String] = ["MembershipAfterCommit", "MembershipSteps", "WholeAgain", "RefusedForGood"]
+    ) {
         checker.finished()
         #expect(checker.violation == nil, "\(checker.violation!)")
         #expect(checker.verdict == .valid, "\(checker.coverage)")
@@ -35,7 +38,7 @@ struct GoodHistoryTests {
             }
         }
         payments.cluster.run(milliseconds: 2_000)
-        let quiet = ["MembershipSteps", "KeptOverRestarts", "WholeAgain"]
+        let quiet = ["MembershipAfterCommit", "MembershipSteps", "KeptOverRestarts", "WholeAgain"]
         if shards == 1 {
             payments.cluster.checker.finished()
             #expect(payments.cluster.checker.violation == nil)

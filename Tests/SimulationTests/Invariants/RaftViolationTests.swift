@@ -3,6 +3,7 @@ import Engine
 import Raft
 import Simulation
 import Testing
+import Wire
 
 /// A good history of shard 1, and then one thing that must not be.
 struct ForgedHistory {
@@ -295,6 +296,10 @@ struct RaftViolationTests {
     @Test("a replica that takes another entry for committed")
     func committedNeverChanges() throws {
         let history = try ForgedHistory()
+        // The disk does not have it for certain: what it has, `KeptOverRestarts` looks after.
+        history.payments.cluster.untoldSyncs.insert(history.follower.replica.node)
+        history.payments.decide(history.payments.payment(50, from: 1, to: 2))
+        history.payments.cluster.run(milliseconds: 500)
         let committed = history.group(history.follower).commit
         history.show(history.follower, restarted: true) { $0.terms[committed] = .some(Term(0)) }
         history.expect("CommittedNeverChanges", "of term 0 for committed")
@@ -331,6 +336,8 @@ struct RaftViolationTests {
     func keptOverRestarts() throws {
         for isInDoubt in [false, true] {
             let history = try ForgedHistory()
+            // Only who was harmed may be.
+            if isInDoubt { history.checker.damaged(history.follower.replica.node, beyondBudget: false) }
             history.show(history.follower, restarted: true) {
                 $0.change = {
                     $0.raft.lastIndex = $0.raft.start
@@ -347,6 +354,52 @@ struct RaftViolationTests {
                 history.expect("KeptOverRestarts", "which is committed")
             }
         }
+    }
+
+    @Test("a log that a restart has made another one where it was committed")
+    func otherLogAfterRestart() throws {
+        let history = try ForgedHistory()
+        let last = history.group(history.follower).raft.commit
+        history.show(history.follower, restarted: true) { $0.terms[last] = .some(Term(0)) }
+        history.expect("KeptOverRestarts", "which is committed")
+    }
+
+    @Test("an entry of which one voter has no sync, and another was emptied before it came")
+    func committedBesideWiped() throws {
+        let history = try ForgedHistory()
+        let cluster = history.payments.cluster
+        let followers = cluster.machines.filter { $0 !== history.leader }
+        cluster.kill(followers[0])
+        cluster.wipe(followers[0])
+        cluster.start(followers[0])
+        cluster.untoldSyncs.insert(followers[1].replica.node)
+        history.payments.decide(history.payments.payment(50, from: 1, to: 2))
+        history.payments.decide(history.payments.payment(51, from: 0, to: 3))
+        history.expect("CommittedOnMajority", "has not")
+    }
+
+    @Test("a write over what is durable that is no group at all")
+    func overwritten() throws {
+        let history = try ForgedHistory()
+        history.checker.wrote(
+            history.follower.replica.node, file: .segment(1), offset: 4_096,
+            slabs: [Slab([UInt8](repeating: 0, count: 512))])
+        history.expect("DurableRecords", "overwrites what is durable")
+    }
+
+    @Test("damage on a disk that nobody harmed")
+    func damageOfItsOwn() throws {
+        let history = try ForgedHistory()
+        // The last bytes of pages are payloads' last bytes.
+        for page in 2...6 { history.follower.disk.flip(.segment(1), page * 4_096 - 1) }
+        history.checker.finished()
+        history.expect("LogMatching", "nobody did any harm")
+
+        let known = try ForgedHistory()
+        known.checker.damaged(known.follower.replica.node, beyondBudget: false)
+        for page in 2...6 { known.follower.disk.flip(.segment(1), page * 4_096 - 1) }
+        known.checker.finished()
+        #expect(known.checker.violation == nil, "\(known.checker.violation!)")
     }
 
     @Test("what it excused while a disk was harmed, once the disk is whole")
