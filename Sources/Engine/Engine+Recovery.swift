@@ -113,6 +113,7 @@ extension Engine {
         state.lastIndex = info.index
         state.configurationEntries = []
         state.holeIndex = nil
+        state.guessed = []
         state.fence.remove(.noCampaign)
     }
 

@@ -82,8 +82,16 @@ extension NodeLog {
         if isReadable { tables[segment]?.add(header, slot: slot) }
         guard header.index <= tails[slot].last else { return }
         // The header tells the term, whatever became of the payload.
+        let known = tails[slot].term(at: header.index)
         tails[slot].setTerm(header.index, header.term)
-        guard isReadable else { return }
+        guard isReadable else {
+            // What it came in place of is another entry.
+            if header.index > tails[slot].start.index, known != header.term {
+                indexes[slot].remove(IndexRange(from: header.index, through: header.index))
+                recovery!.configurations[slot].removeAll { $0.index == header.index }
+            }
+            return
+        }
         #if SUANPAN_MUTATIONS
             if Mutation.active == .repairTruncates { truncate(slot, from: header.index.next) }
         #endif
@@ -100,6 +108,10 @@ extension NodeLog {
             // The end that the record names tells whether its writer kept what lay above the start.
             let agrees = tails[slot].last >= header.index && tails[slot].term(at: header.index) == header.term
             if last > header.index || agrees {
+                // In a hole the log did not say what stands there: of what is in front of it only the hint tells what was committed.
+                if header.index > tails[slot].start.index, indexes[slot].find(header.index) == nil {
+                    indexes[slot].remove(IndexRange(from: committed(slot).next, through: header.index))
+                }
                 extend(slot, to: header.index, header.term)
                 tails[slot].move(to: start, keepingSuffix: true)
             } else {
@@ -183,42 +195,47 @@ extension NodeLog {
         }
         // A hint that was written behind the damage may speak of entries that came in place of those that are here.
         if let trusted = recovery!.trusted[slot] { tails[slot].hard.commit = min(tails[slot].hard.commit, trusted) }
+        let hint = tails[slot].hard.commit
         if let checkpoint = checkpoints[slot].first(where: { chain(slot, from: $0) != nil }) {
             let start = LogStart(
                 index: checkpoint.index, term: checkpoint.term, membership: checkpoint.membership)
-            let committed = tails[slot].hard.commit
-            tails[slot].hard.commit = max(committed, checkpoint.index)
+            tails[slot].hard.commit = max(hint, checkpoint.index)
             if tails[slot].last < checkpoint.index {
                 // Applied and checkpointed before this log was durable: the log starts anew behind it.
                 Site.checkpointAheadOfLog.reached()
-                // The term came with the state, and nobody was promised anything in it before it was durable.
-                if checkpoint.term > tails[slot].hard.term {
+                // A snapshot: the term came with it, and nobody was promised anything in it before it was durable. A checkpoint of the
+                // replica's own waits for the log; if that ends before it, votes were lost too, which Raft sees by the term.
+                if checkpoint.previous == nil, checkpoint.term > tails[slot].hard.term {
                     tails[slot].hard.term = checkpoint.term
                     tails[slot].hard.vote = nil
                 }
-                start.replaces(&tails[slot], &indexes[slot], from: committed.next)
+                start.replaces(&tails[slot], &indexes[slot], from: hint.next)
             } else if checkpoint.index > tails[slot].start.index,
                 indexes[slot].gaps(after: tails[slot].start.index, through: checkpoint.index).count > 0
             {
-                passGaps(slot, to: start, committed)
+                passGaps(slot, to: start, hint)
             }
         }
         tails[slot].hard.commit = min(tails[slot].hard.commit, tails[slot].last)
         let tail = tails[slot]
+        // The next start has to find as much in doubt as this one did: the hint is what the log says, not what the checkpoint does.
+        var hard = tail.hard
+        hard.commit = min(hint, tail.last)
         written[slot] = ShardWritten(
-            start: tail.start, hard: tail.hard, doubt: tail.doubt, doubtTerm: tail.doubtTerm, last: tail.last,
+            start: tail.start, hard: hard, doubt: tail.doubt, doubtTerm: tail.doubtTerm, last: tail.last,
             lastTerm: tail.lastTerm)
     }
 
     /// What a checkpoint covers is not needed to lead, whether it can be read or not: the log starts behind it.
-    private mutating func passGaps(_ slot: Int, to start: LogStart, _ committed: LogIndex) {
-        let isGuess = guesses(of: slot).contains { $0.contains(start.index) }
+    private mutating func passGaps(_ slot: Int, to start: LogStart, _ hint: LogIndex) {
+        let gaps = indexes[slot].gaps(after: tails[slot].start.index, through: tails[slot].last)
+        let isGuess = Self.guesses(gaps, last: tails[slot].last).contains { $0.contains(start.index) }
         guard isGuess || tails[slot].term(at: start.index) == start.term else {
             // It holds another entry there: the checkpoint is a snapshot that came in its place.
-            return start.replaces(&tails[slot], &indexes[slot], from: committed.next)
+            return start.replaces(&tails[slot], &indexes[slot], from: hint.next)
         }
         // Whether what stands between is what was committed, nobody knows: it must not be given to a peer.
-        if isGuess { indexes[slot].remove(IndexRange(from: committed.next, through: start.index)) }
+        if isGuess { indexes[slot].remove(IndexRange(from: hint.next, through: start.index)) }
         tails[slot].setTerm(start.index, start.term)
         tails[slot].move(to: start, keepingSuffix: true)
     }
@@ -243,7 +260,7 @@ extension NodeLog {
                 hardState: tail.hard, membership: tail.start.membership, snapshotIndex: tail.start.index,
                 snapshotTerm: tail.start.term, termRuns: runs, lastIndex: tail.last,
                 configurationEntries: tail.configurations.map { ($0.index, $0.membership) }, fence: fence,
-                holeIndex: holes.first?.from, guessed: guesses(of: slot)),
+                holeIndex: holes.first?.from, guessed: Self.guesses(holes, last: tail.last)),
             checkpoints: checkpoints[slot], lastOrdinal: lastOrdinal, holes: holes,
             firstReadable: indexes[slot].extents.first?.first)
     }

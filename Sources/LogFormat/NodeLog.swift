@@ -162,13 +162,12 @@ public struct NodeLog {
         let tail = tails[slot(shard)]
         return KnownLog(
             termRuns: tail.runs, configurationEntries: tail.configurations.map { ($0.index, $0.membership) },
-            lastIndex: tail.last, guessed: guesses(of: slot(shard)))
+            lastIndex: tail.last, guessed: Self.guesses(holes(of: shard), last: tail.last))
     }
 
     /// Entries of holes, whose terms are guesses; the one behind each is exact, or the last one where the log ends there.
-    func guesses(of slot: Int) -> [Range<LogIndex>] {
-        let (start, last) = (tails[slot].start.index, tails[slot].last)
-        return indexes[slot].gaps(after: start, through: last).compactMap { hole in
+    static func guesses(_ holes: [IndexRange], last: LogIndex) -> [Range<LogIndex>] {
+        holes.compactMap { hole in
             let end = hole.through < last ? hole.through.next : last
             return hole.from < end ? hole.from..<end : nil
         }

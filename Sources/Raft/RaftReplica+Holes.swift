@@ -13,7 +13,12 @@ extension RaftReplica {
     /// The guessed entries among which an index is.
     func guesses(around index: LogIndex) -> Range<LogIndex>? { guessed.first { $0.contains(index) } }
 
-    mutating func forgetGuesses(through index: LogIndex) { guessed.removeAll { $0.upperBound <= index } }
+    /// The log begins behind `index` now.
+    mutating func forgetGuesses(through index: LogIndex) {
+        guessed = guessed.compactMap {
+            $0.upperBound > index.next ? max($0.lowerBound, index.next)..<$0.upperBound : nil
+        }
+    }
 
     /// The guessed entries that an entry of the leader shows to be void: it stands in the place of the one that decides, or in a
     /// term after which the leader's log cannot have that one.
@@ -29,9 +34,10 @@ extension RaftReplica {
         var names = SeededRandom(seed: ~random.next())
         doubt = RaftMessage.Doubt(rawValue: names.next())
         fence.insert(.noVote)
-        matched = min(matched, range.lowerBound.previous)
+        let first = max(range.lowerBound, commit.next)
+        matched = min(matched, first.previous)
         Site.voteInDoubt.reached()
-        truncate(from: range.lowerBound, &effects)
+        truncate(from: first, &effects)
     }
 
     /// A damaged entry was found: from here on nothing at or past it is acknowledged, and this replica does not lead.
@@ -56,7 +62,7 @@ extension RaftReplica {
     /// Takes over what the log knows by now of entries that recovery had to guess.
     public mutating func correct(_ known: KnownLog) {
         log.correct(known.termRuns, through: known.lastIndex)
-        guessed = known.guessed
+        guessed = fence.contains(.noCampaign) ? known.guessed : []
         memberships.correct(known.configurationEntries, through: known.lastIndex)
         membershipChanged()
     }

@@ -135,7 +135,8 @@ public struct RaftReplica: Sendable {
         fence = recovered.fence
         holeIndex = recovered.fence.contains(.noCampaign) ? recovered.holeIndex : nil
         if let holeIndex { precondition(holeIndex > start, "a hole below the snapshot is none") }
-        guessed = replaced ? [] : recovered.guessed
+        let end = replaced ? start : recovered.lastIndex
+        guessed = recovered.guessed.filter { $0.lowerBound > start && $0.upperBound <= end }
 
         term = max(recovered.hardState.term, log.lastTerm)
         vote = recovered.hardState.vote

@@ -55,7 +55,7 @@ extension SecureConnection {
         switch (error as? IOError)?.errnoCode {
         // A reset by the peer is what a killed process looks like.
         case ECONNRESET, EPIPE: end(pendingEnd ?? .tls(.truncated))
-        case ETIMEDOUT: end(.silence)
+        case ETIMEDOUT: end(pendingEnd ?? .silence)
         default: end(.socket("\(error)"))
         }
     }

@@ -122,6 +122,44 @@ struct SnapshotTests {
         #expect(scenario.decide(scenario.payment(2000, from: 0, to: 1))?.outcome == .accepted)
     }
 
+    /// Found as seed 687: an operator was told so by a leader whose change was never committed, and the replica stayed a learner.
+    @Test("of a wiped node end in a replica that is said to vote only when that is committed")
+    func replacedWhenCommitted() throws {
+        let scenario = try Scenario(shards: 1, configure: Self.small)
+        let cluster = scenario.cluster
+        let dead = try Self.follower(cluster)
+        let leader = try #require(cluster.leader(of: ShardID(1)))
+        cluster.kill(dead)
+        cluster.wipe(dead)
+        cluster.start(dead)
+        let replica = cluster.machine(dead).replica
+        let engine = try #require(cluster.machine(leader).engine)
+        func order() throws -> OperateReply.Result? {
+            scenario.operatorClient.frames = []
+            scenario.operate(.replaceReplica(shard: ShardID(1), with: replica), shard: ShardID(1))
+            let frame = scenario.operatorClient.frames.first { $0.0.type == .operateReply }
+            return try frame.map { try $0.1.withUnsafeBytes { try OperateReply.decode($0) }.result }
+        }
+        #expect(try order() == .started)
+        let learns = cluster.reaches(engine.membership(of: ShardID(1)).learners.contains(replica), within: 10_000)
+        #expect(learns)
+        // Nobody but the leader makes anything durable now.
+        let others = cluster.machines.filter { $0.replica.node != leader }
+        for machine in others { machine.holdsDisk = true }
+        let isProposed = cluster.reaches(engine.membership(of: ShardID(1)).voters.contains(replica), within: 5_000)
+        #expect(isProposed)
+        cluster.run(milliseconds: 1_500)
+        #expect(try order() == .started)
+        #expect(!cluster.machine(leader).has("replica replaced"))
+        for machine in others {
+            machine.holdsDisk = false
+            cluster.releaseDisk(machine)
+        }
+        let isReplaced = cluster.reaches(cluster.machine(leader).has("replica replaced"), within: 5_000)
+        #expect(isReplaced)
+        #expect(try order() == .done)
+    }
+
     @Test(
         "begin anew after the connection was lost at any byte of them",
         arguments: [1, 300, 900, 2_000, 3_000, 4_000, 5_000])

@@ -215,6 +215,8 @@ private let one = ShardID(1)
         #expect(recovered.raft.snapshotIndex == LogIndex(8) && recovered.raft.snapshotTerm == Term(5))
         #expect(recovered.raft.lastIndex == LogIndex(8), "9 and 10 follow another entry 8")
         #expect(harness.readAll(one, from: LogIndex(6), through: LogIndex(7)) == nil, "they never were committed")
+        _ = try harness.recovered(one)
+        #expect(harness.readAll(one, from: LogIndex(6), through: LogIndex(7)) == nil, "nor since")
         #expect(harness.readAll(one, from: LogIndex(1), through: LogIndex(4)) == (1...4).map { sample($0, 1) })
     }
 
@@ -225,6 +227,18 @@ private let one = ShardID(1)
         #expect(recovered.holes == [IndexRange(from: LogIndex(9), through: LogIndex(9))])
         #expect(recovered.raft.guessed == [LogIndex(9)..<LogIndex(10)])
         #expect(harness.readAll(one, from: LogIndex(5), through: LogIndex(6)) == nil)
+        _ = try harness.recovered(one)
+        #expect(harness.readAll(one, from: LogIndex(5), through: LogIndex(6)) == nil)
+    }
+
+    @Test func whatASnapshotAheadOfTheLogVoidedStaysVoid() throws {
+        var harness = try uncommittedTail(damaged: [], checkpoint: 30, term: 5)
+        for _ in 0..<3 {
+            let recovered = try harness.recovered(one)
+            #expect(recovered.raft.snapshotIndex == LogIndex(30) && recovered.raft.hardState.commit == LogIndex(30))
+            #expect(harness.readAll(one, from: LogIndex(5), through: LogIndex(6)) == nil)
+            #expect(harness.readAll(one, from: LogIndex(1), through: LogIndex(4)) == (1...4).map { sample($0, 1) })
+        }
     }
 
     @Test func aSnapshotReplacesALogThatDiffers() throws {

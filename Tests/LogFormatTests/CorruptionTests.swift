@@ -108,6 +108,14 @@ private let two = ShardID(2)
         #expect(harness.readAll(one, from: LogIndex(7), through: LogIndex(9)) == (7...9).map { sample($0, 2) })
     }
 
+    @Test func whatIsStagedIsNoHole() throws {
+        var harness = try LogHarness.fresh()
+        harness.log.append((1...5).map { sample($0, 1) }, shard: one)
+        #expect(harness.log.known(of: one).lastIndex == LogIndex(5) && harness.log.known(of: one).guessed.isEmpty)
+        harness.settle()
+        #expect(harness.log.known(of: one).guessed.isEmpty)
+    }
+
     @Test func aRepairFillsTheHoleForGood() throws {
         var harness = try tenGroups()
         let record = try #require(harness.disk.anatomy().entry(one, 4))

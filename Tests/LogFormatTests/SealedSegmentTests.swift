@@ -174,6 +174,28 @@ private let two = ShardID(2)
         #expect(try shard(two, recovered).raft.fence.isEmpty)
     }
 
+    /// The table of the sealed segment still lists the entry that was replaced.
+    @Test func aRepairByAnotherEntryThatIsDamagedItselfIsAHoleAgain() throws {
+        var harness = try manySegments()
+        let record = try middle(harness)
+        let index = LogIndex(record.index)
+        harness.disk.flip(.segment(2), at: record.payloadOffset)
+        _ = harness.readAll(one, from: index, through: index)
+        #expect(harness.log.holes(of: one) == [IndexRange(from: index, through: index)])
+        let other = sample(record.index, 1 + record.index / 40 + 1, bytes: 1_400)
+        harness.log.appendRepair([other], shard: one)
+        harness.settle()
+        harness.log.closeIdle(&harness.ops)
+        harness.settle()
+        #expect(harness.readAll(one, from: index, through: index) == [other])
+        let last = try #require(harness.disk.segmentNumbers.last)
+        let repair = try #require(
+            harness.disk.anatomy(last).records.last { $0.kind == 5 && $0.index == record.index })
+        harness.disk.flip(.segment(last), at: repair.payloadOffset)
+        let recovered = harness.recover()
+        #expect(try shard(one, recovered).holes == [IndexRange(from: index, through: index)])
+    }
+
     @Test func aLostSegmentIsAHole() throws {
         var harness = try manySegments()
         let indexes = harness.disk.anatomy(3).records.filter { $0.kind == 1 && $0.shard == 1 }.map(\.index)

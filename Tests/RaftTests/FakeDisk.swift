@@ -115,18 +115,14 @@ struct FakeDisk {
         return term(at: hole.lowerBound.previous) ?? entry.term
     }
 
-    /// The whole log, as far as it is known, with what is still on its way to the disk.
+    /// The whole log, as far as it is known, with what is still on its way to the disk. Holes are those of what is there.
     var known: KnownLog {
         var all = self
         _ = all.sync()
-        return all.durablyKnown
-    }
-
-    private var durablyKnown: KnownLog {
-        let state = recovered()
+        let state = all.recovered()
         return KnownLog(
             termRuns: state.termRuns, configurationEntries: state.configurationEntries, lastIndex: state.lastIndex,
-            guessed: guessed)
+            guessed: hole == nil ? [] : all.guessed)
     }
 
     func recovered(fence: Fence = [], holeIndex: LogIndex? = nil) -> RecoveredState {

@@ -72,6 +72,19 @@ struct RaftHoleTests {
         #expect(raft.lastIndex == LogIndex(4) && raft.term(at: LogIndex(3)) == Term(2))
     }
 
+    @Test("a state that ends where the hole ends, or in it, takes what is below from the guesses", arguments: [7, 5])
+    mutating func snapshotAtItsEnd(at place: UInt64) {
+        let index = LogIndex(place)
+        let hole: LogIndex? = place < 7 ? LogIndex(6) : nil
+        raft.snapshotInstalled(
+            index: index, term: place < 7 ? Term(1) : Term(4), membership: raft.membership, hole: hole,
+            now: MonotonicTime(2), &effects)
+        #expect(raft.commit == index && raft.lastIndex == LogIndex(10))
+        // Entry 8 is another one in the leader's log.
+        if place < 7 { append(after: 5, 1, [4, 4, 6]) } else { append(after: 7, 4, [6]) }
+        #expect(cuts == [place < 7 ? LogIndex(6) : LogIndex(8)])
+    }
+
     @Test("another entry further behind leaves the hole alone")
     mutating func conflictBehind() {
         append(after: 2, 1, [2, 2, 3, 4, 4, 5, 6])
