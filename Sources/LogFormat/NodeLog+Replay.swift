@@ -203,8 +203,8 @@ extension NodeLog {
             if tails[slot].last < checkpoint.index {
                 // Applied and checkpointed before this log was durable: the log starts anew behind it.
                 Site.checkpointAheadOfLog.reached()
-                // A snapshot: the term came with it, and nobody was promised anything in it before it was durable. A checkpoint of the
-                // replica's own waits for the log; if that ends before it, votes were lost too, which Raft sees by the term.
+                // The term came with a snapshot, and nobody was promised anything in it before it was durable. One that continues another is
+                // the replica's own, and waited for the log: if that ends before it, votes were lost too, which Raft sees by the term.
                 if checkpoint.previous == nil, checkpoint.term > tails[slot].hard.term {
                     tails[slot].hard.term = checkpoint.term
                     tails[slot].hard.vote = nil
@@ -229,7 +229,7 @@ extension NodeLog {
     /// What a checkpoint covers is not needed to lead, whether it can be read or not: the log starts behind it.
     private mutating func passGaps(_ slot: Int, to start: LogStart, _ hint: LogIndex) {
         let gaps = indexes[slot].gaps(after: tails[slot].start.index, through: tails[slot].last)
-        let isGuess = Self.guesses(gaps, last: tails[slot].last).contains { $0.contains(start.index) }
+        let isGuess = gaps.contains { $0.from <= start.index && start.index < $0.through }
         guard isGuess || tails[slot].term(at: start.index) == start.term else {
             // It holds another entry there: the checkpoint is a snapshot that came in its place.
             return start.replaces(&tails[slot], &indexes[slot], from: hint.next)

@@ -32,7 +32,8 @@ extension RaftReplica {
         precondition(index > commit, "a committed entry would be voided")
         persistHardState(&effects)
         log.truncate(from: index)
-        guessed.removeAll { $0.lowerBound >= index }
+        // What decides stands behind each: it is gone too.
+        guessed.removeAll { $0.upperBound >= index }
         durability.truncate(from: index)
         Site.conflictTruncated.reached()
         if memberships.truncate(from: index) {

@@ -220,6 +220,13 @@ private let one = ShardID(1)
         #expect(harness.readAll(one, from: LogIndex(1), through: LogIndex(4)) == (1...4).map { sample($0, 1) })
     }
 
+    /// The entry itself cannot be read; what follows names its term.
+    @Test func aSnapshotAtTheEndOfAHoleReplacesALogThatHasAnotherEntryThere() throws {
+        var harness = try uncommittedTail(damaged: [8], checkpoint: 8, term: 5)
+        let recovered = try harness.recovered(one)
+        #expect(recovered.raft.snapshotTerm == Term(5) && recovered.raft.lastIndex == LogIndex(8))
+    }
+
     @Test func aSnapshotThatEndsInAHoleVouchesForNothingInFrontOfIt() throws {
         var harness = try uncommittedTail(damaged: [7, 8, 9], checkpoint: 8, term: 5)
         let recovered = try harness.recovered(one)

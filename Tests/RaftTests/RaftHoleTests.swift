@@ -12,23 +12,27 @@ struct RaftHoleTests {
     private var raft: RaftReplica
     private var effects: [RaftEffect] = []
 
-    init() {
+    init() { self.init(commit: 2, holeIndex: 3) }
+
+    private init(commit: UInt64, holeIndex: UInt64) {
         func runs(_ list: [(UInt64, UInt64)]) -> [TermRun] {
             list.map { TermRun(firstIndex: LogIndex($0.0), term: Term($0.1)) }
         }
         let state = RecoveredState(
-            hardState: HardState(term: Term(5), vote: nil, commit: LogIndex(2)),
+            hardState: HardState(term: Term(5), vote: nil, commit: LogIndex(commit)),
             membership: Membership(voters: [replica(1), replica(2), replica(3)]),
             termRuns: runs([(1, 1), (7, 4), (8, 5)]), lastIndex: LogIndex(10), fence: .noCampaign,
-            holeIndex: LogIndex(3), guessed: [LogIndex(3)..<LogIndex(8)])
+            holeIndex: LogIndex(holeIndex), guessed: [LogIndex(3)..<LogIndex(8)])
         raft = RaftReplica(
             group: TestCluster.group, me: replica(1), recovered: state, preferred: nil, seed: 1, now: MonotonicTime(1))
     }
 
-    private mutating func append(after index: UInt64, _ term: UInt64, _ terms: [UInt64]) {
+    private mutating func append(
+        after index: UInt64, _ term: UInt64, _ terms: [UInt64], by leader: UInt32 = 2, in leaderTerm: UInt64 = 6
+    ) {
         effects = []
         raft.step(
-            RaftPaperTests.message(2, 1, term: 6, RaftPaperTests.append(after: index, term, terms)),
+            RaftPaperTests.message(leader, 1, term: leaderTerm, RaftPaperTests.append(after: index, term, terms)),
             now: MonotonicTime(2), wall: .zero, &effects)
     }
 
@@ -83,6 +87,17 @@ struct RaftHoleTests {
         // Entry 8 is another one in the leader's log.
         if place < 7 { append(after: 5, 1, [4, 4, 6]) } else { append(after: 7, 4, [6]) }
         #expect(cuts == [place < 7 ? LogIndex(6) : LogIndex(8)])
+    }
+
+    @Test("what comes in the place of a hole that was given up is exact, also where part of that is committed")
+    mutating func givenUpBehindCommit() {
+        self = Self(commit: 5, holeIndex: 6)
+        append(after: 5, 1, [4, 4, 6])
+        #expect(cuts == [LogIndex(6)] && raft.commit == LogIndex(5))
+        append(after: 5, 1, [6])
+        #expect(raft.lastIndex == LogIndex(6))
+        append(after: 5, 1, [7], by: 3, in: 7)
+        #expect(cuts == [LogIndex(6)] && raft.term(at: LogIndex(6)) == Term(7))
     }
 
     @Test("another entry further behind leaves the hole alone")
