@@ -49,6 +49,8 @@ struct ReplicaLog {
     private(set) var startIndex: UInt64 = 0
     private(set) var startTerm: UInt64 = 0
     private var isStarted = false
+    /// Term of the last entry, as its record or what came behind it names it.
+    private var endTerm: UInt64 = 0
     /// The highest commit hint of its hard states: what it says is committed, for ever.
     private(set) var hint: UInt64 = 0
     /// Memberships by the index from which they hold, ascending.
@@ -91,20 +93,20 @@ struct ReplicaLog {
             hint = max(hint, record.index)
         case .truncation:
             guard record.index > 0 else { return false }
-            truncate(from: record.index, after: record.previousTerm)
-            doubt(previousTerm: record.previousTerm)
+            return end(at: record.index - 1, record.previousTerm)
         case .entry:
-            guard plausible(record), record.index > startIndex else { return false }
-            if record.index <= last { truncate(from: record.index, after: record.previousTerm) }
-            guard fill(through: record.index - 1) else { return false }
-            doubt(previousTerm: record.previousTerm)
+            guard plausible(record), record.index > startIndex, end(at: record.index - 1, record.previousTerm) else {
+                return false
+            }
             refs.append(EntryRef(record, segment: segment))
+            endTerm = record.term
             if let membership { memberships.append((record.index, membership)) }
         case .repair:
             guard plausible(record), record.index > 0, record.index <= last else { return false }
             if record.isGood, reach(down: record.index) {
                 refs[Int(record.index - floor - 1)] = EntryRef(record, segment: segment)
             }
+            if record.index == last { endTerm = record.term }
         case .logStart:
             guard let membership, record.index <= 1 << 62, record.extra <= 1 << 62 else { return false }
             return start(record, membership)
@@ -133,6 +135,17 @@ struct ReplicaLog {
         // What it voids may stand in segments that are gone.
         if index <= base { (base, baseTerm) = (index - 1, previousTerm) }
         floor = min(floor, base)
+        endTerm = term(index - 1) ?? previousTerm
+    }
+
+    /// A record says that the log ends at `index`, with an entry of this term. If it ended in another term here, a truncation and what
+    /// replaced it were lost: whatever is not known to be committed may be the wrong one (LOG.md, "Replaying").
+    private mutating func end(at index: UInt64, _ term: UInt64) -> Bool {
+        if index < last { truncate(from: index + 1, after: term) }
+        if isStarted, endTerm != term { distrust(through: last) }
+        guard fill(through: index) else { return false }
+        endTerm = term
+        return true
     }
 
     /// Adds holes so that the log ends at `index`.
@@ -143,10 +156,9 @@ struct ReplicaLog {
         return true
     }
 
-    /// The entry before does not have the term that this record names: a truncation and what replaced it were lost.
-    private mutating func doubt(previousTerm: UInt64) {
-        guard let found = term(last), found != previousTerm, isStarted else { return }
-        var index = last
+    /// Makes holes of the entries up to `index` that are not known to be committed.
+    private mutating func distrust(through index: UInt64) {
+        var index = index
         while index > max(hint, base) {
             refs[Int(index - floor - 1)] = .hole
             index -= 1
@@ -162,15 +174,22 @@ struct ReplicaLog {
             (base, baseTerm) = newLast > index ? (newLast, record.previousTerm) : (index, term)
             floor = base
             (startIndex, startTerm) = (index, term)
+            endTerm = newLast > index ? record.previousTerm : term
             memberships = [(index, voters)]
             return true
         }
         let stays = newLast > index || index < base || (index <= last && self.term(index) == term)
         if stays {
-            if newLast < last { truncate(from: max(newLast, base) + 1, after: record.previousTerm) }
-            guard fill(through: newLast) else { return false }
+            // The start moves to an entry that cannot be read: what stands before it may be the wrong one.
+            if index > startIndex, isStarted, ref(index)?.isReadable == false { distrust(through: index) }
+            if newLast < base {
+                truncate(from: base + 1, after: baseTerm)
+            } else if !end(at: newLast, record.previousTerm) {
+                return false
+            }
         } else {
             truncate(from: max(index, base) + 1, after: term)
+            endTerm = term
             memberships.removeAll { $0.index > index }
             // Entries that the installed snapshot covers stay readable only as far as they were known to be committed.
             var above = last

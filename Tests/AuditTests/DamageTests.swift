@@ -165,6 +165,36 @@ struct DamageTests {
         #expect(report.payments == UInt64(cluster.accepted))
     }
 
+    /// The truncation and two of the entries that came instead stood in the groups that are gone: what they voided is still there.
+    @Test func entriesWhoseTruncationIsLostAreNoContradiction() {
+        let cluster = cluster(rounds: 3, segmentBytes: 1 << 20)
+        let shard = ShardID(2)
+        let stray = RaftEntry(
+            index: cluster.indexes[2].next, term: cluster.term, kind: .data,
+            payload: Slab([UInt8](repeating: 1, count: 300)))
+        cluster.nodes[0].change { $0.append([stray], shard: shard) }
+        cluster.settle()
+        let begin = cluster.nodes[0].log.lastAddress.offset
+        cluster.term = Term(2)
+        cluster.nodes[0].change { $0.appendTruncate(shard: shard, from: stray.index, term: Term(2)) }
+        cluster.noop(shard)
+        let records = cluster.records(2, 5)
+        cluster.commit(2) { for record in records { $0.append(record) } }
+        cluster.settle()
+        let end = cluster.nodes[0].log.lastAddress.offset
+        #expect(begin < end)
+        for _ in 0..<5 { cluster.round() }
+        DataFiles.edit("\(cluster.nodes[0].directory)/segment-0000000001.log") { bytes in
+            for place in begin..<end { bytes[place] = 0 }
+        }
+        let report = cluster.audit()
+        #expect(report.problemCount == 0 && report.verdict == .valid, "\(report.table)")
+        let follower = LogFollower(
+            replica: cluster.nodes[0].replica, cluster: cluster.topology.cluster, shardCount: 3)
+        follower.restart(from: Files(cluster.nodes[0].directory), isIntact: false)
+        #expect(follower.entry(of: shard, at: stray.index) == nil)
+    }
+
     @Test func aDamagedGroupHeaderInASealedSegmentHidesNothing() {
         let cluster = cluster(rounds: 60)
         cluster.settle()
