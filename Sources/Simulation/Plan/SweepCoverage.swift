@@ -9,8 +9,8 @@ public struct SweepCoverage: Sendable {
     /// How often each kind of fault found something to break.
     public var faults: [Row] = []
 
-    /// A sweep of this many seeds or more meets everything: the rarest site is met about once in a thousand.
-    public static let completeFrom: UInt64 = 5_000
+    /// A sweep of this many seeds or more meets everything: the rarest site is met once or a few times in ten thousand.
+    public static let completeFrom: UInt64 = 20_000
 
     public init() {}
 
