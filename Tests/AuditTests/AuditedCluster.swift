@@ -98,6 +98,17 @@ final class AuditedCluster {
         backlog[node][shard] = []
     }
 
+    /// An entry that one node wrote while it led alone: nobody else has it, and nobody was told.
+    @discardableResult
+    func stray(on node: Int, _ shard: ShardID) -> RaftEntry {
+        let entry = RaftEntry(
+            index: indexes[Int(shard.rawValue)].next, term: term, kind: .data,
+            payload: Slab([UInt8](repeating: 1, count: 300)))
+        nodes[node].change { $0.append([entry], shard: shard) }
+        settle()
+        return entry
+    }
+
     func noop(_ shard: ShardID) { append(.noop, .empty, shard: Int(shard.rawValue)) }
 
     /// Seals an entry, logs it and applies it.

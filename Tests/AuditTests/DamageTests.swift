@@ -149,12 +149,8 @@ struct DamageTests {
 
     @Test func truncatedEntriesDoNotCount() {
         let cluster = cluster()
-        // Node 1 led alone for a while; nobody else has these, and nobody was told.
         let before = cluster.indexes[2]
-        let stray = RaftEntry(
-            index: before.next, term: cluster.term, kind: .data, payload: Slab([UInt8](repeating: 1, count: 300)))
-        cluster.nodes[0].change { $0.append([stray], shard: ShardID(2)) }
-        cluster.settle()
+        cluster.stray(on: 0, ShardID(2))
         #expect(cluster.audit().verdict == .valid)
         cluster.term = Term(2)
         cluster.nodes[0].change { $0.appendTruncate(shard: ShardID(2), from: before.next, term: Term(2)) }
@@ -169,11 +165,7 @@ struct DamageTests {
     @Test func entriesWhoseTruncationIsLostAreNoContradiction() {
         let cluster = cluster(rounds: 3, segmentBytes: 1 << 20)
         let shard = ShardID(2)
-        let stray = RaftEntry(
-            index: cluster.indexes[2].next, term: cluster.term, kind: .data,
-            payload: Slab([UInt8](repeating: 1, count: 300)))
-        cluster.nodes[0].change { $0.append([stray], shard: shard) }
-        cluster.settle()
+        let stray = cluster.stray(on: 0, shard)
         let begin = cluster.nodes[0].log.lastAddress.offset
         cluster.term = Term(2)
         cluster.nodes[0].change { $0.appendTruncate(shard: shard, from: stray.index, term: Term(2)) }

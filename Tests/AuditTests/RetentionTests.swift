@@ -160,11 +160,7 @@ struct RetentionTests {
     @Test func whatATruncationVoidsMayStandInASegmentThatIsGone() {
         let cluster = cluster(seed: 14)
         let shard = ShardID(2)
-        let stray = RaftEntry(
-            index: cluster.indexes[2].next, term: cluster.term, kind: .data,
-            payload: Slab([UInt8](repeating: 1, count: 300)))
-        cluster.nodes[0].change { $0.append([stray], shard: shard) }
-        cluster.settle()
+        let stray = cluster.stray(on: 0, shard)
         // The next segment opens with the void entry as the log's last one.
         let segment = cluster.nodes[0].log.lastAddress.segment
         while cluster.nodes[0].log.lastAddress.segment == segment {
