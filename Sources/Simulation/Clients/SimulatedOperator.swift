@@ -70,7 +70,7 @@ struct SimulatedOperator {
         return known.replica == replica && known.shards.contains(shard)
     }
 
-    mutating func isTold(_ replica: ReplicaID, votesIn shard: ShardID) {
+    mutating func noteTakenIn(_ replica: ReplicaID, _ shard: ShardID) {
         let node = Int(replica.node.rawValue)
         if takenIn[node]?.replica != replica { takenIn[node] = (replica, []) }
         takenIn[node]!.shards.append(shard)
@@ -122,7 +122,7 @@ extension World {
             if case .reply(.operateReply, let body) = call.result,
                 let reply = body.withUnsafeBytes({ try? OperateReply.decode($0) }), reply.result == .done
             {
-                office.isTold(order.replica, votesIn: order.shard)
+                office.noteTakenIn(order.replica, order.shard)
             }
             return
         }
